@@ -1,0 +1,224 @@
+"""The saved model is there whole or not at all, and a damaged one is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from train.bundle import (
+    FORMAT,
+    MANIFEST,
+    Bundle,
+    Golden,
+    bundle_sha256,
+    hashes,
+    read_bundle,
+    sha256,
+    whole_file,
+    whole_folder,
+    write_manifest,
+)
+from train.config import InputConfig, TfidfConfig
+from train.schema import SelonError
+
+BUNDLE = Bundle(
+    selon="0.1.0",
+    name="essai",
+    model=TfidfConfig(kind="tfidf", C=2e-5),
+    input=InputConfig(before=2),
+    review_below=0.5,
+    corpus="c0ffee",
+    trained_on=("0123456789abcdef",),
+    config={"name": "essai", "data": {"train": ["a"]}},
+    training_seconds=1.5,
+    created="2026-11-23T10:00:00+00:00",
+    golden=(Golden(title="", text="Une. Deux.", probabilities=((0.7, 0.1, 0.1, 0.1), (0.25, 0.25, 0.25, 0.25))),),
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    with whole_folder(folder) as work:
+        (work / "weights.bin").write_bytes(b"\x00\x01" * 500)
+        (work / "deep").mkdir()
+        (work / "deep/notes.txt").write_text("été", encoding="utf-8")
+        (work / "deep" / MANIFEST).write_text("{}", encoding="utf-8")
+        write_manifest(work, BUNDLE)
+    return folder
+
+
+def mend(folder: Path, **changes: Any) -> None:
+    tree = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) | changes
+    (folder / MANIFEST).write_text(json.dumps(tree), encoding="utf-8")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(SelonError) as caught:
+        read_bundle(folder)
+    return str(caught.value).removeprefix(str(folder) + os.sep)
+
+
+def test_what_was_saved_is_read_back(saved: Path) -> None:
+    bundle = read_bundle(saved)
+    assert bundle == BUNDLE.model_copy(update={"files": hashes(saved)})
+    assert set(bundle.files) == {"weights.bin", "deep/notes.txt", f"deep/{MANIFEST}"}
+    assert bundle.files["weights.bin"] == sha256(saved / "weights.bin")
+    assert bundle_sha256(saved) == sha256(saved / MANIFEST)
+
+
+def test_only_the_finished_folder_is_left(saved: Path) -> None:
+    assert names(saved.parent) == ["model"]
+    assert saved.stat().st_mode & 0o755 == 0o755
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "deep/notes.txt", f"deep/{MANIFEST}"])
+def test_an_altered_or_missing_file_is_refused(saved: Path, name: str) -> None:
+    content = bytearray((saved / name).read_bytes())
+    content[0] ^= 1
+    (saved / name).write_bytes(bytes(content))
+    assert refusal(saved) == f"{name}: altered since the model was saved; get the model again"
+    assert read_bundle(saved, verify=False).name == "essai"
+    (saved / name).unlink()
+    assert refusal(saved) == f"{name}: missing from the saved model; get the model again"
+
+
+def test_a_folder_without_a_manifest_is_refused(saved: Path) -> None:
+    (saved / MANIFEST).unlink()
+    assert refusal(saved) == f"{saved}: no {MANIFEST} there, so this is no saved model; name the folder of one"
+    assert "no bundle.json there" in refusal(saved / "absent")
+
+
+def test_a_newer_format_is_refused_whatever_else_is_in_it(saved: Path) -> None:
+    mend(saved, format=FORMAT + 1, something_new={})
+    assert refusal(saved) == f"{MANIFEST}: format 2 is newer than this selon reads (1); update selon"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unknown": 1}, "unknown: Extra inputs are not permitted"),
+        ({"name": None}, "name: Input should be a valid string"),
+        ({"review_below": 2}, "review_below: Input should be less than or equal to 1"),
+        ({"model": {"kind": "svm"}}, "model: Input tag 'svm'"),
+        ({"model": {"kind": "tfidf", "C": 0}}, "model.tfidf.C: Input should be greater than 0"),
+        ({"golden": [{"title": ""}]}, "golden.0.text: Field required"),
+    ],
+)
+def test_a_manifest_that_does_not_hold_is_refused(saved: Path, changes: dict[str, Any], message: str) -> None:
+    mend(saved, **changes)
+    assert refusal(saved).startswith(f"{MANIFEST}: damaged ({message}")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b"null"])
+def test_a_manifest_that_is_no_object_is_refused(saved: Path, content: bytes) -> None:
+    (saved / MANIFEST).write_bytes(content)
+    assert refusal(saved).startswith(f"{MANIFEST}: damaged (")
+
+
+def test_a_truncated_manifest_is_refused(saved: Path) -> None:
+    whole = (saved / MANIFEST).read_bytes()
+    (saved / MANIFEST).write_bytes(whole[: len(whole) // 2])
+    assert refusal(saved).startswith(f"{MANIFEST}: damaged (")
+
+
+def test_other_labels_are_refused(saved: Path) -> None:
+    mend(saved, labels=["claim", "attribution", "denial", "background"])
+    assert (
+        refusal(saved) == f"{MANIFEST}: labels claim, attribution, denial, background are not selon's; train it again"
+    )
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_crash_leaves_nothing_and_keeps_the_old(saved: Path, error: type[BaseException]) -> None:
+    def crash(target: Path) -> None:
+        with whole_folder(target) as work:
+            (work / "half.bin").write_bytes(b"x")
+            raise error
+
+    before = hashes(saved)
+    for target in (saved, saved.parent / "other/new"):
+        with pytest.raises(error):
+            crash(target)
+    assert hashes(saved) == before
+    assert names(saved.parent) == ["model", "other"]
+    assert names(saved.parent / "other") == []
+
+
+def test_a_folder_is_replaced_whole(saved: Path) -> None:
+    with whole_folder(saved) as work:
+        (work / "new.txt").write_text("x", encoding="utf-8")
+    assert names(saved) == ["new.txt"]
+    assert names(saved.parent) == ["model"]
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_the_old_folder_comes_back_when_the_swap_fails(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Either rename may fail: of the old folder out of the way, or of the new one into its place."""
+    before, calls, rename = hashes(saved), [], Path.rename
+
+    def unwilling(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == failing:
+            raise OSError("disk gone")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", unwilling)
+    with pytest.raises(OSError, match="disk gone"), whole_folder(saved) as work:
+        (work / "new.txt").write_text("x", encoding="utf-8")
+    assert hashes(saved) == before
+    assert names(saved.parent) == ["model"]
+
+
+def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (events.append(Path(f"/proc/self/fd/{handle}").readlink().name), fsync(handle))[1]
+    )
+    monkeypatch.setattr(Path, "rename", lambda self, target: (events.append("rename"), rename(self, target))[1])
+    with whole_folder(tmp_path / "model") as work:
+        (work / "deep").mkdir()
+        (work / "deep/a.bin").write_bytes(b"x")
+    assert sorted(events[:3]) == ["a.bin", "deep", work.name]
+    assert events[3:] == ["rename", tmp_path.name]
+
+
+def test_places_that_cannot_be_written_are_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(SelonError, match="cannot be written"), whole_folder(tmp_path / "file/model"):
+        pass
+    with pytest.raises(SelonError, match="cannot be written: No such file"), whole_file(tmp_path / "absent/a.txt"):
+        pass
+    with pytest.raises(SelonError, match="this is a folder; name a file"), whole_file(tmp_path):
+        pass
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    with whole_file(target) as file:
+        file.write("été\r\n\n")
+        assert not target.exists()
+    assert target.read_bytes() == "été\r\n\n".encode()
+    assert target.stat().st_mode & 0o777 == 0o644
+
+    def crash() -> None:
+        with whole_file(target) as file:
+            file.write("half")
+            file.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        crash()
+    assert target.read_bytes() == "été\r\n\n".encode()
+    assert names(tmp_path) == ["out.jsonl"]

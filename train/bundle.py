@@ -1,0 +1,171 @@
+"""The saved model: a folder that stands alone.
+
+``bundle.json`` says what the folder holds and carries the SHA-256 of every other file; a folder with a
+missing, altered or unknown-format file is refused. Written to a temporary folder beside its place, synced,
+renamed: a bundle is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import Field, ValidationError
+
+from train.config import InputConfig, ModelConfig, StrictModel
+from train.schema import LABELS, SelonError
+
+MANIFEST = "bundle.json"
+FORMAT = 1
+
+
+class Golden(StrictModel):
+    """A sentence in its document and what the model said of it when it was saved."""
+
+    title: str
+    text: str
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+class Bundle(StrictModel):
+    """What ``bundle.json`` says. ``files`` maps each other file of the folder to its SHA-256."""
+
+    format: int = FORMAT
+    selon: str
+    name: str
+    labels: tuple[str, ...] = LABELS
+    model: ModelConfig
+    input: InputConfig
+    review_below: float = Field(ge=0, le=1)
+    corpus: str
+    trained_on: tuple[str, ...]
+    config: dict[str, Any]
+    training_seconds: float
+    created: str
+    golden: tuple[Golden, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``target`` at the end, synced; on an error nothing is left.
+
+    A ``target`` that is there already is replaced at the end, and kept where anything fails.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        outer = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
+    work, old = outer / "new", outer / "old"
+    try:
+        work.mkdir()
+        yield work
+        for path in [*work.rglob("*"), work]:
+            _sync(path)
+        if target.exists():
+            target.rename(old)
+        work.rename(target)
+        _sync(target.parent)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[TextIO]:
+    """Give a text file (UTF-8) that becomes ``target`` at the end, synced; on an error nothing is left."""
+    if target.is_dir():
+        raise SelonError(f"{target}: this is a folder; name a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:
+        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+        _sync(target.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def hashes(folder: Path, manifest: str = MANIFEST) -> dict[str, str]:
+    """Return the SHA-256 of every file below ``folder`` but the manifest, by relative path."""
+    return {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / manifest
+    }
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, bundle: Bundle) -> Bundle:
+    """Write ``bundle.json`` over the files that lie in ``folder``; return it with their hashes."""
+    complete = bundle.model_copy(update={"files": hashes(folder)})
+    (folder / MANIFEST).write_text(complete.model_dump_json(indent=1), encoding="utf-8")
+    return complete
+
+
+def read_bundle(folder: Path, verify: bool = True) -> Bundle:
+    """Read and check a saved model.
+
+    Raises
+    ------
+    SelonError
+        When the folder is no bundle, is from a newer format, or a file is missing or altered.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise SelonError(f"{folder}: no {MANIFEST} there, so this is no saved model; name the folder of one")
+    try:
+        tree = json.loads(manifest.read_text(encoding="utf-8"))
+        if isinstance(tree, dict) and isinstance(tree.get("format"), int) and tree["format"] > FORMAT:
+            raise SelonError(
+                f"{manifest}: format {tree['format']} is newer than this selon reads ({FORMAT}); update selon"
+            )
+        bundle = Bundle.model_validate(tree)
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise SelonError(f"{manifest}: damaged ({reason}); get the model again") from None
+    if bundle.labels != LABELS:
+        raise SelonError(f"{manifest}: labels {', '.join(bundle.labels)} are not selon's; train it again")
+    for name, digest in bundle.files.items() if verify else ():
+        path = folder / name
+        if not path.is_file():
+            raise SelonError(f"{path}: missing from the saved model; get the model again")
+        if sha256(path) != digest:
+            raise SelonError(f"{path}: altered since the model was saved; get the model again")
+    return bundle
+
+
+def bundle_sha256(folder: Path) -> str:
+    """Return the SHA-256 of ``bundle.json``: it covers every file, so it names the model."""
+    return sha256(folder / MANIFEST)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Rival models behind one contract; ``base`` states it and lists who implements it."""

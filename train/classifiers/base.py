@@ -1,0 +1,98 @@
+"""The contract of a classifier, and who implements it.
+
+A new family is one file with a subclass of ``Classifier``, its config type in ``config.py``, and one line in
+``FAMILIES``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from train.config import InputConfig
+from train.schema import Article, Probabilities, SelonError
+
+FAMILIES = {
+    "tfidf": "train.classifiers.tfidf:TfidfClassifier",
+    "camembert": "train.classifiers.camembert:CamembertClassifier",
+}
+
+#: Called with figures and the step they belong to; how training reports without knowing to whom.
+Log = Callable[[dict[str, float], int], None]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a fit needs beside the data: a seed, a place for checkpoints, and somebody to tell.
+
+    With ``resume``, ``checkpoints`` is that of the interrupted fit: go on from the last one that is intact, from
+    the beginning where there is none.
+    """
+
+    seed: int
+    checkpoints: Path
+    resume: bool = False
+    log: Log = lambda figures, step: None
+
+
+class Classifier(ABC):
+    """Sentences in their article in, calibrated probabilities out.
+
+    Parameters
+    ----------
+    model : a model config of ``train.config``
+    inputs : InputConfig
+        What of the document the classifier sees beside the sentence.
+    """
+
+    family: ClassVar[str]
+
+    def __init__(self, model: Any, inputs: InputConfig) -> None:
+        self.model, self.inputs = model, inputs
+
+    def check(self) -> None:
+        """Raise SelonError where ``fit`` could not begin; called before anything is written."""
+        return
+
+    @abstractmethod
+    def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
+        """Learn from ``train``; stop, calibrate and choose on ``validation`` only."""
+
+    @abstractmethod
+    def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
+        """Return for each article calibrated probabilities, shape (its sentences, 4)."""
+
+    def truncated(self, article: Article) -> list[bool]:
+        """Return for each sentence whether it is longer than the classifier can read."""
+        return [False] * len(article)
+
+    def show_inputs(self, article: Article) -> list[str]:
+        """Return what the classifier is given for each sentence, as a person can read it."""
+        raise SelonError(f"a {self.family} model reads features, not a text: --show-input is for encoders")
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the files that ``load`` needs into ``folder``, which exists."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, model: Any, inputs: InputConfig) -> Self:
+        """Read what ``save`` wrote; ready for ``predict_proba``, without torch."""
+
+
+def family(kind: str) -> type[Classifier]:
+    """Return the class that implements ``kind``, importing it now."""
+    module, _, name = FAMILIES[kind].partition(":")
+    found: type[Classifier] = getattr(import_module(module), name)
+    return found
+
+
+def split_by_article(stacked: Probabilities, articles: Sequence[Article]) -> list[Probabilities]:
+    """Cut a (sentences, 4) matrix into one matrix an article."""
+    return np.split(stacked, np.cumsum([len(article) for article in articles])[:-1]) if articles else []

@@ -1,0 +1,163 @@
+"""A fine-tuned transformers encoder: trained with PyTorch, used through ONNX Runtime.
+
+What is evaluated and served is the exported graph, so this module imports neither torch nor transformers;
+``fit`` hands over to ``finetuning``, which does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from train.classifiers.base import Classifier, Fitting, split_by_article
+from train.config import CamembertConfig, InputConfig
+from train.inputs import build_inputs
+from train.metrics import probabilities_from
+from train.schema import Article, Probabilities, SelonError
+
+#: The graph beside the Hugging Face files of a saved model.
+GRAPH = "model.onnx"
+#: Tokens in a batch, padding included: enough to fill two cores, little enough to stay in their caches.
+_BATCH_TOKENS = 2048
+
+
+class Encoded(NamedTuple):
+    """A tokenised input, and whether the sentence itself (not only its context) was cut."""
+
+    encoding: Encoding
+    truncated: bool
+
+
+def encode(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], max_length: int) -> list[Encoded]:
+    """Tokenise (text, pair) inputs of at most ``max_length`` tokens; the context gives way to the sentence."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    room = max_length - tokenizer.num_special_tokens_to_add(True)
+    results = []
+    lengths = [len(e.ids) for e in tokenizer.encode_batch([text for text, _ in pairs], add_special_tokens=False)]
+    for (text, pair), length in zip(pairs, lengths, strict=True):
+        alone = not pair or length >= room
+        tokenizer.enable_truncation(max_length, strategy="only_first" if alone else "only_second")
+        encoding = tokenizer.encode(text) if alone else tokenizer.encode(text, pair)
+        results.append(Encoded(encoding, length > max_length - tokenizer.num_special_tokens_to_add(False)))
+    tokenizer.no_truncation()
+    return results
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield places, longest inputs first, such that rows x longest row stays within ``budget`` tokens."""
+    batch: list[int] = []
+    longest = 0
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        longest = longest or lengths[place]
+        if batch and longest * (len(batch) + 1) > budget:
+            yield batch
+            batch, longest = [], lengths[place]
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+class _Opened(NamedTuple):
+    folder: Path
+    session: ort.InferenceSession
+    tokenizer: Tokenizer
+
+
+class CamembertClassifier(Classifier):
+    """Sentence and context in, four logits out; see ``inputs`` for the text that is read."""
+
+    family = "camembert"
+    model: CamembertConfig
+
+    def __init__(self, model: CamembertConfig, inputs: InputConfig) -> None:
+        super().__init__(model, inputs)
+        self._opened: _Opened | None = None
+
+    def check(self) -> None:
+        """Refuse an encoder that is missing, out of reach, or cannot read ``max_length`` tokens."""
+        from train.classifiers.finetuning import load_encoder
+
+        load_encoder(self.model)
+
+    def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
+        """Fine-tune the encoder, calibrate it on ``validation``, export and verify the graph."""
+        from train.classifiers.finetuning import finetune
+
+        folder = Path(tempfile.mkdtemp(prefix="selon-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # it lives as long as the classifier
+        finetune(self.model, self.inputs, train, validation, fitting, folder)
+        return self._open(folder)
+
+    def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
+        """Return calibrated probabilities, one (sentences, 4) matrix an article."""
+        encoded = [one.encoding for article in articles for one in self._encode(article)]
+        return split_by_article(probabilities_from(self.logits(encoded)), articles)
+
+    def logits(self, encodings: Sequence[Encoding]) -> NDArray[np.float64]:
+        """Return the graph's logits, shape (inputs, 4); batches hold inputs of like length."""
+        _, session, tokenizer = self._ready()
+        wanted = {node.name for node in session.get_inputs()}
+        pad = tokenizer.token_to_id("<pad>") or tokenizer.token_to_id("[PAD]") or 0
+        result = np.zeros((len(encodings), 4))
+        for places in batches([len(e.ids) for e in encodings], _BATCH_TOKENS):
+            shape = (len(places), len(encodings[places[0]].ids))
+            feeds = {
+                "input_ids": np.full(shape, pad, dtype=np.int64),
+                "attention_mask": np.zeros(shape, dtype=np.int64),
+                "token_type_ids": np.zeros(shape, dtype=np.int64),
+            }
+            for row, place in enumerate(places):
+                size = len(encodings[place].ids)
+                feeds["input_ids"][row, :size] = encodings[place].ids
+                feeds["attention_mask"][row, :size] = 1
+                feeds["token_type_ids"][row, :size] = encodings[place].type_ids
+            result[places] = session.run(None, {k: v for k, v in feeds.items() if k in wanted})[0]
+        return result
+
+    def truncated(self, article: Article) -> list[bool]:
+        """Return for each sentence whether its end was cut to fit."""
+        return [one.truncated for one in self._encode(article)]
+
+    def show_inputs(self, article: Article) -> list[str]:
+        """Return the (text, pair) of each sentence, joined as a person can read them."""
+        return [f"{text}  ‖  {pair}" if pair else text for text, pair in build_inputs(article, self.inputs)]
+
+    def save(self, folder: Path) -> None:
+        """Write Hugging Face's files and the ONNX graph."""
+        shutil.copytree(self._ready().folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("bundle.json"))
+
+    @classmethod
+    def load(cls, folder: Path, model: CamembertConfig, inputs: InputConfig) -> Self:
+        """Open the graph and the tokenizer of a saved model."""
+        return cls(model, inputs)._open(folder)
+
+    def _open(self, folder: Path) -> Self:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        try:
+            session = ort.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # ONNX Runtime and tokenizers raise types of their own
+            raise SelonError(f"{folder}: the model cannot be opened ({error}); get it again") from None
+        self._opened = _Opened(folder, session, tokenizer)
+        return self
+
+    def _ready(self) -> _Opened:
+        if self._opened is None:
+            raise RuntimeError("fit or load first")
+        return self._opened
+
+    def _encode(self, article: Article) -> list[Encoded]:
+        return encode(self._ready().tokenizer, build_inputs(article, self.inputs), self.model.max_length)

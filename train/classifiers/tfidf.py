@@ -1,0 +1,208 @@
+"""The baseline: words and characters by TF-IDF, cues as features, logistic regression, in scikit-learn.
+
+The neighbours of a sentence and the headline have their own vocabulary, so that « dément » beside a sentence
+is another feature than « dément » in it. Beside the regression, boosted trees read the cues of the sentence, its
+neighbours and its article together: what a cue means depends on the others, which a linear model cannot say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import skops.io
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack, vstack
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import MaxAbsScaler
+
+from train.classifiers.base import Classifier, Fitting, split_by_article
+from train.config import InputConfig, TfidfConfig
+from train.cues import cue_features
+from train.metrics import fit_temperature, probabilities_from
+from train.normalisation import normalise
+from train.schema import LABELS, Article, Probabilities, SelonError
+from train.segmentation import open_quotations
+
+_FILE = "model.skops"
+#: How much a neighbour's words and cues weigh beside the sentence's own (chosen by cross-validation).
+_NEIGHBOUR_WEIGHT = 0.5
+#: How much the trees' log-probabilities count beside the regression's logits (chosen by cross-validation).
+_TREES = 0.4
+#: A feature that fewer training sentences have tells trees nothing.
+_RARE = 30
+#: What a model.skops may hold beside the types that skops trusts by itself: all scikit-learn's own.
+_TRUSTED = [
+    "sklearn._loss._loss.CyHalfMultinomialLoss",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.MultinomialLogit",
+    "sklearn._loss.loss.HalfMultinomialLoss",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+]
+#: Words, numbers by their kind, and the marks that carry meaning here.
+_WORD = r"(?u)\w+|[\"?!:%⊢⊣]"
+
+
+class TfidfClassifier(Classifier):
+    """A linear model and trees, their logits added; ``parts`` holds its scikit-learn objects by name."""
+
+    family = "tfidf"
+    model: TfidfConfig
+
+    def __init__(self, model: TfidfConfig, inputs: InputConfig) -> None:
+        super().__init__(model, inputs)
+        words = {"token_pattern": _WORD, "min_df": model.min_df, "sublinear_tf": True}
+        self.parts: dict[str, Any] = {
+            "words": TfidfVectorizer(ngram_range=(1, model.word_ngrams), **words),
+            "characters": TfidfVectorizer(
+                analyzer="char_wb", ngram_range=(2, model.char_ngrams), min_df=model.min_df, sublinear_tf=True
+            ),
+            "narration": TfidfVectorizer(ngram_range=(1, model.word_ngrams), **words),
+            "neighbours": TfidfVectorizer(ngram_range=(1, 2), **words),
+            "cues": DictVectorizer(),
+            "scale": MaxAbsScaler(),
+        }
+
+    def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
+        """Fit vocabularies, regression and trees on ``train``, one temperature on ``validation``."""
+        gold = np.concatenate([article.gold for article in train])
+        counts = np.bincount(gold, minlength=len(LABELS))
+        # Half-way to balanced: rare labels count more, but not as if they were as frequent as the others.
+        weights = dict(enumerate(np.sqrt(len(gold) / np.maximum(counts, 1) / len(LABELS))))
+        regression = LogisticRegression(C=self.model.C, class_weight=weights, max_iter=1000, tol=1e-3)
+        self.parts["regression"] = regression.fit(self._features(train, fit=True), gold)
+        if self.model.cues:
+            trees = HistGradientBoostingClassifier(
+                max_iter=200,
+                learning_rate=0.07,
+                max_leaf_nodes=15,
+                l2_regularization=1.0,
+                max_features=0.3,
+                class_weight=weights,
+                random_state=fitting.seed,
+            )
+            self.parts["trees"] = trees.fit(self._tree_features(train, fit=True), gold)
+        truth = np.concatenate([article.gold for article in validation])
+        self.parts["temperature"] = fit_temperature(self._logits(validation), truth)
+        fitting.log({"temperature": self.parts["temperature"]}, 0)
+        return self
+
+    def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
+        """Return calibrated probabilities, one (sentences, 4) matrix an article."""
+        if not sum(len(article) for article in articles):
+            return [np.zeros((0, len(LABELS))) for _ in articles]
+        return split_by_article(probabilities_from(self._logits(articles) / self.parts["temperature"]), articles)
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.skops``."""
+        skops.io.dump(self.parts, folder / _FILE)
+
+    @classmethod
+    def load(cls, folder: Path, model: TfidfConfig, inputs: InputConfig) -> Self:
+        """Read ``model.skops``; nothing but scikit-learn's and NumPy's own types is allowed in it."""
+        classifier = cls(model, inputs)
+        try:
+            classifier.parts = skops.io.load(folder / _FILE, trusted=_TRUSTED)
+        except Exception as error:  # skops raises whatever its readers raise
+            raise SelonError(f"{folder / _FILE}: cannot be read ({error}); get the model again") from None
+        return classifier
+
+    def _logits(self, articles: Sequence[Article]) -> NDArray[np.float64]:
+        logits: NDArray[np.float64] = self.parts["regression"].decision_function(self._features(articles))
+        if self.model.cues:
+            shares = self.parts["trees"].predict_proba(self._tree_features(articles))
+            logits = logits + _TREES * np.log(np.maximum(shares, 1e-9))
+        return logits
+
+    def _features(self, articles: Sequence[Article], fit: bool = False) -> csr_matrix:
+        def apply(name: str, values: Any) -> csr_matrix:
+            part = self.parts[name]
+            return part.fit_transform(values) if fit else part.transform(values)
+
+        texts = [[_words(text) for text in article.sentence_texts] for article in articles]
+        flat = [text for article in texts for text in article]
+        blocks = [apply("words", flat), apply("characters", flat)]
+        around = [self._around(list(range(len(article))), i) for article in texts for i in range(len(article))]
+        starts = np.repeat(np.cumsum([0] + [len(t) for t in texts])[:-1], [len(t) for t in texts])
+        neighbour_words = apply("neighbours", flat)
+        blocks += _shifted(neighbour_words, around, starts)
+        if self.inputs.title:
+            titles = self.parts["neighbours"].transform([_words(a.title) for a in articles])
+            blocks.append(_NEIGHBOUR_WEIGHT * titles[np.repeat(np.arange(len(articles)), [len(t) for t in texts])])
+        if self.inputs.quotation:
+            blocks.append(apply("narration", [line for article in articles for line in _narration(article)]))
+        if self.model.cues:
+            rows = [row for article in articles for row in self._cues(article)]
+            cues = apply("scale", apply("cues", rows))
+            blocks += [cues, *_shifted(cues, around, starts)]
+        return hstack(blocks).tocsr()
+
+    def _tree_features(self, articles: Sequence[Article], fit: bool = False) -> NDArray[np.float64]:
+        """Return the cues of each sentence, its neighbours and its article, shape (sentences, features)."""
+        rows = [row for article in articles for row in _in_context(self._cues(article), self.inputs)]
+        if fit:
+            seen = Counter(key for row in rows for key in row)
+            common = [{key: value for key, value in row.items() if seen[key] >= _RARE} for row in rows]
+            self.parts["context"] = DictVectorizer(sparse=False).fit(common)
+        matrix: NDArray[np.float64] = self.parts["context"].transform(rows)
+        return matrix
+
+    def _around(self, places: list[int], i: int) -> list[int | None]:
+        offsets = [*range(-self.inputs.before, 0), *range(1, self.inputs.after + 1)]
+        return [i + o if 0 <= i + o < len(places) else None for o in offsets]
+
+    def _cues(self, article: Article) -> list[dict[str, float]]:
+        """Return the cues of the sentences, without what the input config switches off."""
+        hidden = set()
+        if not self.inputs.position:
+            hidden |= {"first", "last", "position"}
+        if not self.inputs.quotation:
+            hidden |= {"open", "inside", "whole"}
+        return [{k: v for k, v in row.items() if k not in hidden} for row in cue_features(article)]
+
+
+def _in_context(rows: list[dict[str, float]], inputs: InputConfig) -> Iterator[dict[str, float]]:
+    """Yield each row with its neighbours' kinds of cues and the article's mean of those that set its tone."""
+    # Trees make use of one more sentence before than the linear model does.
+    offsets = [*range(-inputs.before - 1 if inputs.before else 0, 0), *range(1, inputs.after + 1)]
+    tone = {f"article {key}": sum(row.get(key, 0) for row in rows) / len(rows) for key in ("denial", "inside")}
+    for place, row in enumerate(rows):
+        wide = row | tone if offsets else dict(row)
+        for offset in offsets:
+            if 0 <= place + offset < len(rows):
+                near = rows[place + offset].items()
+                wide |= {f"{offset}:{k}": v for k, v in near if "=" not in k and "/" not in k}
+        yield wide
+
+
+def _words(text: str) -> str:
+    """Return the words as the vocabularies see them: small letters, digits alike, begin and end marked."""
+    return "⊢ " + re.sub(r"\d", "0", normalise(text).lower()) + " ⊣"
+
+
+def _narration(article: Article) -> list[str]:
+    """Return each sentence with what stands inside quotation marks cut out: the words of the paper itself."""
+    lines = []
+    for opened, text in zip(open_quotations(article.text, article.sentences), article.sentence_texts, strict=True):
+        stretches = (('"' if opened else "") + _words(text)).split('"')
+        lines.append(' " '.join(stretches[::2]))
+    return lines
+
+
+def _shifted(rows: csr_matrix, around: list[list[int | None]], starts: Any) -> list[csr_matrix]:
+    """Return, for each neighbour's place, the matrix of that neighbour's rows; empty where there is none."""
+    padded = vstack([rows, csr_matrix((1, rows.shape[1]))]).tocsr()
+    empty = rows.shape[0]
+    columns = zip(*around, strict=True)
+    return [
+        _NEIGHBOUR_WEIGHT * padded[[empty if i is None else int(s) + i for i, s in zip(column, starts, strict=True)]]
+        for column in columns
+    ]

@@ -1,0 +1,49 @@
+"""The text an encoder reads for a sentence: the sentence, then what its document says around it.
+
+The template is a pair, so that any tokenizer can join it and ``transformers.pipeline`` can be given it as
+``{"text": …, "text_pair": …}``:
+
+- text: the sentence, normalised; it begins with ``"... `` where a quotation is open before it.
+- pair: ``place | headline | before | after``: the place is début, milieu or fin.
+
+What the input config switches off is left out; what it asks for and the document lacks stays as an empty part, so
+that a part keeps its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from train.config import InputConfig
+from train.normalisation import normalise
+from train.schema import Article
+from train.segmentation import open_quotations
+
+#: Characters of the neighbours on one side that are kept, nearest to the sentence: enough to see who speaks.
+_NEIGHBOUR_CHARACTERS = 240
+
+
+def build_inputs(article: Article, config: InputConfig) -> list[tuple[str, str]]:
+    """Return (text, pair) for each sentence of the article; the pair is empty where the config asks for none."""
+    texts = [normalise(text) for text in article.sentence_texts]
+    opened: Sequence[bool] = [False] * len(texts)
+    if config.quotation:
+        opened = open_quotations(article.text, article.sentences)
+    return [
+        (f'"... {text}' if opened[place] else text, _context(article.title, texts, place, config))
+        for place, text in enumerate(texts)
+    ]
+
+
+def _context(title: str, texts: list[str], place: int, config: InputConfig) -> str:
+    parts = []
+    if config.position:
+        parts.append("début" if place == 0 else "fin" if place == len(texts) - 1 else "milieu")
+    if config.title:
+        parts.append(normalise(title))
+    if config.before:
+        before = " ".join(texts[max(0, place - config.before) : place])
+        parts.append(before[-_NEIGHBOUR_CHARACTERS:])
+    if config.after:
+        parts.append(" ".join(texts[place + 1 : place + 1 + config.after])[:_NEIGHBOUR_CHARACTERS])
+    return " | ".join(parts)

@@ -1,0 +1,75 @@
+"""The engine: a saved model over articles; segmentation, inputs, batches, thresholds. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from train import __version__
+from train.bundle import Bundle, bundle_sha256, read_bundle
+from train.classifiers.base import Classifier, family
+from train.schema import LABELS, Article, Prediction, Probabilities
+from train.segmentation import segment
+
+
+def read_article(text: str, title: str = "", article_id: str = "") -> Article:
+    """Return a raw article with its sentences, not labelled yet."""
+    return Article(article_id, text, segment(text), title=title)
+
+
+class Labeller:
+    """A saved model, ready to label.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What the model's folder says of it.
+    classifier : Classifier
+        Loaded.
+    sha256 : str
+        Names the model: the hash of its manifest.
+    """
+
+    def __init__(self, bundle: Bundle, classifier: Classifier, sha256: str) -> None:
+        self.bundle, self.classifier, self.sha256 = bundle, classifier, sha256
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open and check a saved model; SelonError where it is missing, altered or incomplete."""
+        bundle = read_bundle(folder)
+        classifier = family(bundle.model.kind).load(folder, bundle.model, bundle.input)
+        return cls(bundle, classifier, bundle_sha256(folder))
+
+    def label(self, text: str, title: str = "", article_id: str = "") -> tuple[Article, list[Prediction]]:
+        """Segment a raw article and label its sentences."""
+        article = read_article(text, title, article_id)
+        return article, self.predict([article])[0]
+
+    def predict(self, articles: Sequence[Article]) -> list[list[Prediction]]:
+        """Return a prediction for each sentence of each article, in order."""
+        return [
+            [
+                Prediction(
+                    LABELS[int(row.argmax())],
+                    tuple(float(p) for p in row),
+                    bool(row.max() < self.bundle.review_below),
+                    cut,
+                )
+                for row, cut in zip(rows, self.classifier.truncated(article), strict=True)
+            ]
+            for article, rows in zip(articles, self.predict_proba(articles), strict=True)
+        ]
+
+    def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
+        """Return calibrated probabilities, one (sentences, 4) matrix an article."""
+        return self.classifier.predict_proba(articles)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what every output says of where it comes from."""
+        return {
+            "selon": __version__,
+            "model": self.bundle.name,
+            "model_sha256": self.sha256,
+            "review_below": self.bundle.review_below,
+        }
