@@ -1,0 +1,263 @@
+"""Where runs are kept, how models are found again, and what MLflow itself can do with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train import tracking
+from train.schema import LABELS, SelonError
+
+CHAMPION = "models:/selon@champion"
+
+
+def _runs(root: Path) -> dict[str, str]:
+    """Return the status of each run of a project by name."""
+    client = tracking._client()
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    return {run.info.run_name: run.info.status for run in client.search_runs([experiment.experiment_id])}
+
+
+# --- addresses -------------------------------------------------------------------------------------------
+
+
+def test_addresses_of_one_model_lead_to_one_folder(trained: Path) -> None:
+    folder = tracking.resolve("models:/selon/1")
+    run_id = tracking.run_of("models:/selon/1")
+    assert folder == tracking.resolve(CHAMPION) == tracking.resolve(None) == tracking.resolve(f"runs:/{run_id}")
+    assert json.loads((folder / "bundle.json").read_text())["name"] == "tfidf"
+    assert folder.is_relative_to(trained / "mlruns/artifacts")  # in place, no copy
+    assert tracking.resolve("some/folder") == Path("some/folder")
+    assert tracking.run_of("some/folder") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("models:/selon/99", "not in the registry"),
+        ("models:/selon@nobody", "not in the registry"),
+        ("models:/another/1", "a registered model is models:/selon/N"),
+        ("models:/selon", "a registered model is models:/selon/N"),
+        ("runs:/0123456789abcdef0123456789abcdef", "no such run, or it saved no model"),
+    ],
+)
+def test_addresses_of_nothing(address: str, said: str, trained: Path) -> None:
+    with pytest.raises(SelonError, match=said):
+        tracking.resolve(address)
+
+
+def test_nothing_trained_and_nothing_shipped(project: Path) -> None:
+    with pytest.raises(SelonError, match=r"no model yet: run `selon train configs/petit\.yaml`"):
+        tracking.resolve(None)
+    shipped = project / tracking.SHIPPED
+    shipped.mkdir(parents=True)
+    assert tracking.resolve(None) == shipped
+    assert list((project / "mlruns").iterdir()) == []  # looking leaves nothing behind
+
+
+def test_a_champion_once_resolved_opens_without_mlflow(trained: Path) -> None:
+    known = [tracking.resolve(address) for address in (None, CHAMPION, "models:/selon/2")]
+    code = (
+        "import sys; from train.labeller import Labeller; from train.tracking import resolve\n"
+        f"found = [str(resolve(address)) for address in (None, {CHAMPION!r}, 'models:/selon/2')]\n"
+        "Labeller.open(resolve('models:/selon/2')).label('Le pont.')\n"
+        "print(found, {'mlflow', 'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
+    assert done.stdout.strip() == f"{[str(folder) for folder in known]} set()"
+
+
+def test_what_is_remembered_ends_when_the_alias_moves(trained: Path) -> None:
+    try:
+        before = tracking.resolve(None), tracking.resolve(CHAMPION)
+        tracking.promote("2")
+        assert tracking.champion() == "2"
+        after = tracking.resolve(None), tracking.resolve(CHAMPION)
+        assert after == (tracking.resolve("models:/selon/2"),) * 2
+        assert after != before
+    finally:
+        tracking.promote("1")
+    assert (tracking.resolve(None), tracking.resolve(CHAMPION)) == before
+
+
+def test_a_folder_that_is_gone_is_not_remembered(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "_folder_of", lambda version: tmp_path)
+    state = tracking._registry_state("models:/selon/1")
+    tracking._remember("models:/selon/1", state, tmp_path / "gone")
+    assert tracking.resolve("models:/selon/1") == tmp_path
+    (trained / "mlruns/resolved.json").write_text("{", encoding="utf-8")  # nor is a broken memory fatal
+    assert tracking.resolve("models:/selon/1") == tmp_path
+    (trained / "mlruns/resolved.json").unlink()
+
+
+# --- runs ------------------------------------------------------------------------------------------------
+
+
+def test_how_runs_end(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with tracking.run("good", {"family": "x"}) as run:
+        run.figures({"contrast/aurait→a": 0.5, "ne…pas→denial": 1.0})
+    with pytest.raises(ZeroDivisionError), tracking.run("crashed"):
+        raise ZeroDivisionError
+    with pytest.raises(SystemExit), tracking.run("stopped"):
+        sys.exit(143)
+    assert _runs(project) == {"good": "FINISHED", "crashed": "FAILED", "stopped": "FAILED"}
+    kept = tracking._client().get_run(run.id).data
+    assert {"contrast/aurait-a", "ne-pas-denial"} <= set(kept.metrics)
+    assert {"git_commit", "family", "version.mlflow", "version.numpy"} <= set(kept.tags)
+    with pytest.raises(SelonError, match="the interrupted run is gone"), tracking.run("x", resume="0" * 32):
+        pass
+    assert capfd.readouterr().err == ""  # MLflow keeps quiet
+
+
+def test_artifacts_that_are_not_there(trained: Path) -> None:
+    run_id = tracking.run_of("models:/selon/1")
+    assert run_id is not None
+    assert tracking.run_name(run_id) == "tfidf"
+    with pytest.raises(SelonError, match="is it a cross-validated run"):
+        tracking.read_artifact(run_id, "cross-validation.predictions.json")
+    with pytest.raises(SelonError, match="no such run"):
+        tracking.run_name("0" * 32)
+
+
+def test_a_server_that_is_down_is_told_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SelonError, match=r"http://127\.0\.0\.1:9: MLflow cannot be used there"):
+        tracking.resolve(None)
+    with pytest.raises(SelonError, match="is an MLflow server already"):
+        tracking.serve_ui(5000)
+
+
+# --- MLflow's own ways in --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", [CHAMPION, "models:/selon/2"])
+def test_pyfunc_takes_what_comes(address: str, trained: Path) -> None:
+    import mlflow
+    import pandas as pd
+
+    tracking._client()
+    face = mlflow.pyfunc.load_model(address)
+    columns = ["label", *(f"p_{label}" for label in LABELS)]
+    texts = ["Le maire dément la grève.", None, "", "   ", "le pont selon " * 500, "Le pont est vert."]
+    answered = face.predict(pd.DataFrame({"text": texts}, index=list("abcdef")))
+    assert list(answered.columns) == columns
+    assert list(answered.index) == list("abcdef")
+    assert answered["label"].tolist()[:4] == ["denial", *["background"] * 3]
+    assert answered.loc["b", "p_background"] == 1.0
+    np.testing.assert_allclose(answered[columns[1:]].sum(axis=1), 1, atol=1e-6)
+    assert len(face.predict(pd.DataFrame({"text": [None]}))) == 1
+
+    document = "Le pont est vert. Le maire dément la grève. La rue est rouge."
+    frame = pd.DataFrame({"text": ["Le maire dément la grève."] * 3, "document": [document, None, "Autre chose."]})
+    with_document = face.predict(frame)
+    assert with_document["label"].tolist() == ["denial"] * 3
+    np.testing.assert_allclose(with_document.iloc[1, 1:].astype(float), with_document.iloc[2, 1:].astype(float))
+
+
+def test_the_logged_model_holds_no_pickle(trained: Path) -> None:
+    folder = tracking.resolve("models:/selon/2").parents[1]
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "pyfunc_face.py", "input_example.json", "bundle.json"} <= names
+    assert not any(name.endswith((".pkl", ".pickle", ".pt", ".bin")) for name in names)
+    assert "signature" in (folder / "MLmodel").read_text()
+
+
+@pytest.mark.slow
+def test_models_serve_answers_on_loopback(trained: Path) -> None:
+    port = _free_port()
+    command = ["models", "serve", "-m", CHAMPION, "--env-manager", "local", "--host", "127.0.0.1", "-p", str(port)]
+    uri = {"MLFLOW_TRACKING_URI": tracking.tracking_uri()}
+    with _mlflow(command, f"http://127.0.0.1:{port}/ping", uri):
+        body = {"dataframe_split": {"columns": ["text"], "data": [["Le maire dément la grève."], [None]]}}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            rows = json.load(response)["predictions"]
+    assert [row["label"] for row in rows] == ["denial", "background"]
+    assert sum(rows[0][f"p_{label}"] for label in LABELS) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_a_tracking_server_is_honoured_end_to_end(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, selon: Callable[..., object]
+) -> None:
+    port = _free_port()
+    uri = f"http://127.0.0.1:{port}"
+    store = ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
+    artifacts = ["--serve-artifacts", "--artifacts-destination", str(tmp_path / "store")]
+    command = ["server", *store, *artifacts, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with _mlflow(command, f"{uri}/health", {}, tmp_path):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        trained = selon("train", "configs/tfidf.yaml")
+        assert trained.code == 0, trained.err
+        assert "models:/selon/1, the champion" in " ".join(trained.out.split())
+        labelled = selon("label", "seeds/000_67de78d66b7b359b.txt", "--format", "csv")
+        assert labelled.code == 0, labelled.err
+        assert len(labelled.out.splitlines()) > 20
+        evaluated = selon("evaluate", "models:/selon/1", "--on", "data/corpus/test.jsonl")
+        assert evaluated.code == 0, evaluated.err
+        folder = tracking.resolve("models:/selon/1")
+        assert folder.is_relative_to(project / "mlruns/downloads")
+        assert not (project / "mlruns/mlflow.db").exists()
+        assert any((tmp_path / "store").rglob("bundle.json"))
+    assert tracking.resolve("models:/selon/1") == folder  # a version is a version, server or not
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    # `mlflow models serve` looks for uvicorn on the PATH, as in an environment that is active.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path, **more}
+
+
+@contextmanager
+def _mlflow(command: list[str], ready: str, environment: dict[str, str], cwd: Path | None = None) -> Iterator[None]:
+    """Run an MLflow server until the end of the block; it and its workers are killed."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *command],
+        env=_environment(**environment),
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(ready, timeout=5):
+                    break
+            except (urllib.error.URLError, OSError):
+                assert server.poll() is None, "the server ended"
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.3)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

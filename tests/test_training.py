@@ -1,0 +1,249 @@
+"""From a config to a tracked, registered model; what an interrupted training leaves, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from train import tracking, training
+from train.classifiers.base import family
+from train.classifiers.tfidf import TfidfClassifier
+from train.comparison import compare, from_predictions
+from train.config import TrainConfig, load_config
+from train.corpus import read_articles
+from train.schema import LABELS, SelonError
+
+
+def _config(*overrides: str) -> TrainConfig:
+    return load_config("configs/tfidf.yaml", TrainConfig, overrides)
+
+
+def _run(address: str) -> Any:
+    return tracking._client().get_run(tracking.run_of(address))
+
+
+def _places(root: Path) -> list[Path]:
+    return sorted((root / "mlruns/checkpoints").glob("*/*/"))
+
+
+# --- what a training leaves ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "name"), [("1", "tfidf"), ("2", "petit")])
+def test_the_run_carries_what_was_promised(version: str, name: str, trained: Path) -> None:
+    run = _run(f"models:/selon/{version}")
+    assert (run.info.run_name, run.info.status) == (name, "FINISHED")
+    assert {"git_commit", "family", "corpus", "version.scikit-learn"} <= set(run.data.tags)
+    assert run.data.params["model.kind"] == {"tfidf": "tfidf", "petit": "camembert"}[name]
+    assert run.data.params["input.title"] == "True"
+    assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"train", "validation", "test"}
+    figures = {f"{part}/f1_{label}" for part in ("validation", "test") for label in ("macro", *LABELS)}
+    assert figures | {"training_seconds", "temperature", "test/f1_macro_end_to_end"} <= set(run.data.metrics)
+    kept = {one.path for one in tracking._client().list_artifacts(run.info.run_id)}
+    pictures = {f"{part}.{what}.png" for part in ("validation", "test") for what in ("confusion", "reliability")}
+    assert {"config.json", "validation.json", "test.json"} | pictures <= kept
+    assert "worst" not in json.loads(tracking.read_artifact(run.info.run_id, "test.json").read_text())  # no text
+
+
+def test_loss_and_learning_rate_are_logged_along_the_way(trained: Path) -> None:
+    client, run = tracking._client(), _run("models:/selon/2")
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    assert len({one.step for one in losses}) == len(losses) > 20
+    assert len(client.get_metric_history(run.info.run_id, "learning_rate")) == len(losses)
+    assert len(client.get_metric_history(run.info.run_id, "validation/macro_f1")) >= 6  # one an epoch
+
+
+def test_the_first_is_champion_and_checkpoints_are_gone(trained: Path) -> None:
+    assert tracking.champion() == "1"
+    assert _places(trained) == []
+
+
+def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
+    tree = json.loads((tracking.resolve("models:/selon/2") / "bundle.json").read_text())
+    assert tree["config"]["model"]["encoder"] == "encoders/camembert"
+    assert len(tree["trained_on"]) == 52
+    assert len(tree["golden"][0]["probabilities"]) == 4
+    card = (tracking.resolve("models:/selon/2") / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlanguage: fr\n")
+
+
+def test_cross_validation_pools_every_article(project: Path) -> None:
+    report, run_id = training.cross_validate(_config(), 3)
+    other, other_id = training.cross_validate(_config("model.cues=false"), 3)
+    assert report.articles == other.articles == 40
+    assert report.f1["macro"].value > 0.9
+    files = [
+        (tracking.run_name(one), f"runs:/{one}", tracking.read_artifact(one, "cross-validation.predictions.json"))
+        for one in (run_id, other_id)
+    ]
+    result = compare(*from_predictions(files), "cross-validation")
+    assert result.columns == [f"tfidf-cv3 (runs:/{run_id})", f"tfidf-cv3 (runs:/{other_id})", "difference"]
+    with pytest.raises(SelonError, match="there are only 40 stories"):
+        training.cross_validate(_config(), 41)
+
+
+# --- data that does not hold -----------------------------------------------------------------------------
+
+
+def test_splits_that_leak_or_lack_a_label(project: Path) -> None:
+    with pytest.raises(SelonError, match="keep it in one split only"):
+        training.read_data(_config("data.test=[data/corpus/train.jsonl]"))
+    path = project / "data/corpus/validation.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("denial", "claim"), encoding="utf-8")
+    with pytest.raises(SelonError, match=r"data\.validation: no sentence is labelled denial"):
+        training.train(_config())
+    assert list((project / "mlruns").iterdir()) == []  # refused before anything was written
+
+
+# --- interrupted -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException | None], list[Any]]:
+    """Return a function that makes tfidf's next fits raise (or not); the list it returns fills with their Fittings."""
+    fit = TfidfClassifier.fit
+    seen: list[Any] = []
+
+    def set_error(error: BaseException | None) -> list[Any]:
+        def dies(self: Any, train: Any, validation: Any, fitting: Any) -> Any:
+            seen.append(fitting)
+            if error is not None:
+                raise error
+            return fit(self, train, validation, fitting)
+
+        monkeypatch.setattr(TfidfClassifier, "fit", dies)
+        return seen
+
+    return set_error
+
+
+def test_an_interrupted_training_goes_on_in_its_run(
+    project: Path, dying: Callable[[BaseException | None], list[Any]]
+) -> None:
+    with pytest.raises(SelonError, match="no interrupted training of this config and data"):
+        training.train(_config(), resume=True)
+    for error in (RuntimeError("crash"), SystemExit(143)):
+        fittings = dying(error)
+        with pytest.raises(type(error)):
+            training.train(_config())
+    older, newer = (one.checkpoints.name for one in fittings)
+    assert older != newer  # a fresh start has a folder of its own
+    assert [tracking._client().get_run(one).info.status for one in (older, newer)] == ["FAILED", "FAILED"]
+    with pytest.raises(SelonError, match="no interrupted training"):
+        training.train(_config("seed=4"), resume=True)  # another config, another key
+
+    parameters = tracking._client().get_run(newer).data.params
+    dying(None)
+    done = training.train(_config(), resume=True)
+    assert done.run_id == newer
+    assert (fittings[-1].resume, fittings[-1].checkpoints.name) == (True, newer)
+    run = tracking._client().get_run(newer)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == parameters
+    assert len(run.inputs.dataset_inputs) == 3
+    assert done.champion
+    assert _places(project) == []  # the older leftover went too
+    with pytest.raises(SelonError, match="no interrupted training"):
+        training.train(_config(), resume=True)
+
+
+def test_a_training_at_work_is_neither_resumed_nor_tidied_away(
+    project: Path, dying: Callable[[BaseException | None], list[Any]]
+) -> None:
+    fittings = dying(RuntimeError())
+    with pytest.raises(RuntimeError):
+        training.train(_config())
+    folder = fittings[0].checkpoints
+    with FileLock(folder / training._LOCK):
+        with pytest.raises(SelonError, match="no interrupted training"):
+            training.train(_config(), resume=True)
+        dying(None)
+        training.train(_config())
+        assert folder.is_dir()
+    assert training._interrupted(folder.parent) == folder.name
+
+
+def test_an_encoder_out_of_reach_leaves_no_run(project: Path) -> None:
+    config = load_config("configs/petit.yaml", TrainConfig, ["model.encoder=data/petit/encoder"])
+    with pytest.raises(SelonError, match="there is no such encoder"):
+        training.train(config)
+    assert list((project / "mlruns").iterdir()) == []
+
+
+SLEEPY = """
+import sys, time
+from train import cli
+from train.classifiers.tfidf import TfidfClassifier
+def fit(self, train, validation, fitting):
+    (fitting.checkpoints / "begun").touch()
+    time.sleep(120)
+TfidfClassifier.fit = fit
+sys.argv = ["selon", "train", "configs/tfidf.yaml"]
+cli.main()
+"""
+
+
+def test_sigterm_ends_the_run_failed(project: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    process = subprocess.Popen([sys.executable, "-c", SLEEPY], stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        deadline = time.monotonic() + 90
+        while not list((project / "mlruns").glob("checkpoints/*/*/begun")):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, said.strip()) == (143, "selon: interrupted")
+    run_id = _places(project)[0].name
+    assert tracking._client().get_run(run_id).info.status == "FAILED"
+
+
+def test_two_trainings_at_once_on_a_fresh_root(project: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-m", "train", "train", "configs/tfidf.yaml"]
+    started = [
+        subprocess.Popen(
+            [*command, f"seed={seed}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for seed in (1, 2)
+    ]
+    said = [process.communicate(timeout=180) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert [error for _, error in said] == ["", ""]
+    outputs = [" ".join(out.split()) for out, _ in said]
+    assert sum(", the champion next:" in out for out in outputs) == 1
+    assert {version.version for version in tracking._client().search_model_versions("name='selon'")} == {1, 2}
+    assert tracking.champion() in {"1", "2"}
+    assert _places(project) == []
+
+
+def test_families_are_trained_by_one_path(project: Path) -> None:
+    """The golden example of a saved model is what its classifier answers."""
+    config = _config()
+    data = training.read_data(config)
+    classifier = family("tfidf")(config.model, config.input)
+    from train.classifiers.base import Fitting
+
+    classifier.fit(data.train, data.validation, Fitting(3, project))
+    training.save(classifier, config, data, 1.0, project / "bundle")
+    golden = json.loads((project / "bundle/bundle.json").read_text())["golden"][0]
+    again = family("tfidf").load(project / "bundle", config.model, config.input)
+    from train.labeller import read_article
+
+    article = read_article(golden["text"], golden["title"])
+    assert again.predict_proba([article])[0].round(6).tolist() == golden["probabilities"]
+    assert len(read_articles(project / "seeds")) == 1

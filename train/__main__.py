@@ -1,0 +1,5 @@
+"""``python -m train`` is ``selon``."""
+
+from train.cli import main
+
+main()

@@ -1,0 +1,429 @@
+"""The command ``selon``. Each command imports what it needs when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from train import __version__
+from train.schema import SelonError
+
+if TYPE_CHECKING:
+    from train.comparison import Comparison
+    from train.labeller import Labeller
+    from train.schema import Article
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Who vouches for what? Labels each sentence of a French news article: claim, denial, attribution or "
+    "background.",
+)
+corpus_app = typer.Typer(no_args_is_help=True, help="Check, describe and join labelled articles.")
+app.add_typer(corpus_app, name="corpus")
+
+out = Console(soft_wrap=False)
+err = Console(stderr=True)
+
+#: What `evaluate`, `compare` and `promote` read unless told otherwise: never trained on, by any shipped config.
+HELD_OUT = ("data/corpus/test.jsonl", "seeds")
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]…", help="Override config values.")]
+On = Annotated[list[str] | None, typer.Option(help="Labelled articles, a file or folder; may be given again.")]
+Press = Annotated[str | None, typer.Option(help="The text of stand-off labels; else SELON_PRESS.")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="A folder, runs:/ID, models:/selon/N or models:/selon@champion (the default).")
+]
+
+
+class LabelFormat(StrEnum):
+    """What `selon label` writes."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class TableFormat(StrEnum):
+    """What `selon compare` prints."""
+
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+    json = "json"
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file of configs/.")],
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config; train nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    cross_validate: Annotated[
+        int, typer.Option(help="Fit this many times over the training articles, held out in turn.", min=0)
+    ] = 0,
+) -> None:
+    """Train a classifier from a config; evaluate, track and register it."""
+    from train.config import TrainConfig, load_config
+
+    resolved = load_config(config, TrainConfig, overrides or ())
+    if dry_run:
+        import yaml
+
+        print(yaml.safe_dump(resolved.model_dump(mode="json"), allow_unicode=True, sort_keys=False), end="")
+        return
+    if cross_validate == 1 or (cross_validate and resume):
+        raise SelonError("--cross-validate takes 2 or more folds and starts anew each time: leave --resume out")
+    from train import training
+    from train.evaluation import report_table
+
+    if cross_validate:
+        report, run_id = training.cross_validate(resolved, cross_validate)
+        out.print(report_table(report))
+        out.print(f"\nrun: runs:/{run_id}\nnext: selon compare runs:/OTHER runs:/{run_id} --on cross-validation")
+        return
+    trained = training.train(resolved, resume)
+    for report in trained.reports:
+        out.print(report_table(report))
+    champion = ", the champion" if trained.champion else f"; selon promote {trained.address} makes it the champion"
+    out.print(f"\nmodel: [bold]{trained.address}[/bold]{champion}", highlight=False)
+    following = [f"selon label ARTICLE.txt --model {trained.address}", f"selon evaluate {trained.address}", "selon ui"]
+    if not trained.champion:
+        following.insert(2, f"selon compare models:/selon@champion {trained.address}")
+    out.print("next:  " + "\n       ".join(following), markup=False, highlight=False)
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/pretrain-petit.yaml.")],
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last verified checkpoint.")] = False,
+) -> None:
+    """Pre-train a compact encoder from text."""
+    from train import tracking
+    from train.config import load_config
+    from train.pretraining import PretrainConfig
+    from train.pretraining import pretrain as run_pretraining
+
+    resolved = load_config(config, PretrainConfig, overrides or ())
+    with tracking.run(f"pretrain-{Path(resolved.output).name}", {"family": "encoder"}) as run:
+        tracking.log_parameters(resolved.model_dump(mode="json"))
+        folder = run_pretraining(resolved, resume=resume, log=run.figures)
+    out.print(f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A folder, runs:/ID, models:/selon/N or models:/selon@champion.")],
+    on: On = None,
+    press: Press = None,
+) -> None:
+    """Figures, confusion, worst mistakes and minimal pairs of a saved model on labelled articles."""
+    from train import contrast, tracking
+    from train.config import project_path
+    from train.evaluation import confusion_picture, reliability_picture, report_table
+    from train.evaluation import evaluate as run_evaluation
+    from train.labeller import Labeller
+
+    labeller = Labeller.open(tracking.resolve(model))
+    articles, name = _articles(on, press)
+    suite = project_path(contrast.PAIRS)
+    pairs = contrast.read_pairs(suite) if suite.is_file() else []
+    report, probabilities = run_evaluation(labeller, articles, name)
+    out.print(report_table(report))
+    scores = contrast.score(labeller, pairs) if pairs else {}
+    if scores:
+        out.print(contrast.contrast_table(scores))
+    _print_confusion(report.confusion)
+    for mistake in report.worst[:8]:
+        place = f"{mistake.article_id}:{mistake.sentence}"
+        head = f"{place} {mistake.gold} → {mistake.predicted} ({mistake.confidence:.2f})"
+        out.print(head, style="bold", markup=False, highlight=False)
+        out.print(f"  {mistake.text}", markup=False, highlight=False)
+    run_id = tracking.run_of(model)
+    if run_id:
+        with tracking.reopen(run_id) as run:
+            run.figures(report.figures() | contrast.figures(scores))
+            run.json(report.model_dump(mode="json", exclude={"worst"}), f"{name}.json")
+            run.picture(confusion_picture(report), f"{name}.confusion.png")
+            run.picture(reliability_picture(articles, probabilities, report), f"{name}.reliability.png")
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Argument(help="Two or more models (or cross-validated runs).")],
+    on: On = None,
+    press: Press = None,
+    form: Annotated[TableFormat, typer.Option("--format", help="What to print.")] = TableFormat.table,
+    output: Annotated[Path | None, typer.Option(help="A folder for the tables and the differing sentences.")] = None,
+) -> None:
+    """One table, a column a model; for two models their difference, a paired test and a verdict."""
+    from train import comparison as comparing
+    from train.config import project_path
+
+    if len(models) < 2:
+        raise SelonError("compare takes two models or more")
+    result = _comparison(models, on, press)
+    folder = output or project_path("mlruns/comparisons/latest")
+    comparing.write(result, folder)
+    if form is TableFormat.table:
+        out.print(comparing.to_table(result))
+        err.print(f"{len(result.differing)} sentences on which they differ: {folder / 'differences.jsonl'}")
+    else:
+        show = {"markdown": comparing.to_markdown, "csv": comparing.to_csv, "json": comparing.to_json}[form.value]
+        print(show(result))
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="models:/selon/N")],
+    on: On = None,
+    press: Press = None,
+) -> None:
+    """Make a registered model the champion, after showing how it compares with the present one."""
+    from train import comparison as comparing
+    from train import tracking
+
+    if not model.startswith("models:/"):
+        raise SelonError(f"{model}: only registered models can be promoted; give models:/selon/N")
+    version = tracking.registered_version(model)
+    present = tracking.champion()
+    if present == version:
+        out.print(f"{model} is the champion already")
+        return
+    if present is not None:
+        out.print(comparing.to_table(_comparison([f"models:/selon/{present}", model], on, press)))
+    tracking.promote(version)
+    out.print(f"models:/selon/{version} is the champion now" + (f"; it was models:/selon/{present}" if present else ""))
+
+
+@app.command()
+def label(
+    files: Annotated[list[str], typer.Argument(help="Text files; - is standard input.")],
+    model: ModelOption = None,
+    form: Annotated[LabelFormat, typer.Option("--format", help="What to write.")] = LabelFormat.table,
+    output: Annotated[Path | None, typer.Option(help="A file; its provenance stands beside it.")] = None,
+    title: Annotated[str, typer.Option(help="The article's headline, which helps.")] = "",
+    show_input: Annotated[bool, typer.Option("--show-input", help="Print what the model reads, and stop.")] = False,
+) -> None:
+    """Label the sentences of articles."""
+    from train import labelling
+    from train.labeller import read_article
+
+    sources = labelling.read_sources(files)
+    if output and form is LabelFormat.table:
+        raise SelonError("--output needs --format jsonl or csv")
+    if output and output.is_dir():
+        raise SelonError(f"{output}: is a folder; name a file")
+    labeller = _open_labeller(model)
+    if show_input:
+        for source in sources:
+            print("\n".join(labeller.classifier.show_inputs(read_article(source.text, title, source.id))))
+        return
+    labelled = [labeller.label(source.text, title, source.id) for source in sources]
+    if form is LabelFormat.table:
+        for article, predictions in labelled:
+            labelling.print_article(out, article, predictions)
+        unsure = sum(p.review for _, predictions in labelled for p in predictions)
+        err.print(f"{labeller.bundle.name} {labeller.sha256[:12]}: ? marks {unsure} sentences to read again (à relire)")
+        return
+    rows = (row for article, predictions in labelled for row in labelling.rows_of(article, predictions))
+    beside = json.dumps(labelling.provenance(labeller, sources), ensure_ascii=False)
+    if output is None:
+        labelling.write_rows(rows, form.value, sys.stdout)
+        print(beside, file=sys.stderr)
+        return
+    from train.bundle import whole_file
+
+    with whole_file(output.with_name(output.name + ".meta.json")) as file:
+        file.write(beside + "\n")
+    with whole_file(output) as file:  # last: where there are rows, there is their provenance
+        labelling.write_rows(rows, form.value, file)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+    """Open MLflow on this project's runs."""
+    from train import tracking
+
+    raise typer.Exit(tracking.serve_ui(port))
+
+
+@corpus_app.command()
+def check(
+    paths: Annotated[list[Path], typer.Argument(help="Labelled files; a folder with train, validation and test.")],
+    press: Press = None,
+) -> None:
+    """Validate labelled articles: rows, offsets, labels, duplicates, leakage between files."""
+    from train.corpus import CorpusError, read_articles
+    from train.splits import leakage
+
+    problems: list[str] = []
+    splits: dict[str, list[Article]] = {}
+    for path in _split_files(paths):
+        try:
+            splits[str(path)] = read_articles(path, press)
+        except CorpusError as error:
+            problems += error.problems
+    problems += leakage(splits)
+    for problem in problems[1:]:
+        err.print(f"selon: {problem}", markup=False, highlight=False)
+    if problems:
+        raise SelonError(problems[0])
+    total = sum(len(article) for articles in splits.values() for article in articles)
+    out.print(f"{sum(map(len, splits.values()))} articles, {total} sentences: all in order")
+
+
+@corpus_app.command()
+def stats(
+    paths: Annotated[list[Path], typer.Argument(help="Labelled files; a folder with train, validation and test.")],
+    press: Press = None,
+) -> None:
+    """Describe labelled articles."""
+    from rich.table import Table
+
+    from train.corpus import fingerprint, read_articles, statistics
+
+    table = Table()
+    columns = []
+    for path in _split_files(paths):
+        articles = read_articles(path, press)
+        columns.append((path.name, {**statistics(articles), "fingerprint": fingerprint(articles)[:12]}))
+    table.add_column("")
+    for name, _ in columns:
+        table.add_column(name)
+    for key in dict.fromkeys(key for _, values in columns for key in values):
+        table.add_row(key, *(_cell(values.get(key, "")) for _, values in columns))
+    out.print(table)
+
+
+@corpus_app.command()
+def agreement(
+    paths: Annotated[list[Path], typer.Argument(help="Files of labelled rows; a folder of them.")],
+) -> None:
+    """How far the two annotations of the same sentences agree (Cohen's kappa)."""
+    from train import agreement as agreeing
+
+    out.print(agreeing.agreement_table(agreeing.agreement(*agreeing.read_annotations(_split_files(paths)))))
+
+
+@corpus_app.command()
+def join(
+    labels: Annotated[list[Path], typer.Argument(help="Stand-off files, e.g. data/press/train.jsonl.")],
+    press: Press = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Keep the articles that are found.")] = False,
+    output: Annotated[Path | None, typer.Option(help="A folder for the joined rows (never commit them).")] = None,
+) -> None:
+    """Join stand-off labels with their text, from any copy of it; say how many sentences were found."""
+    from train.bundle import whole_file
+    from train.corpus import join_file, to_rows
+
+    for path in labels:
+        joined = join_file(path, press, partial)
+        share = joined.found / joined.wanted
+        found = f"{joined.found} of {joined.wanted} sentences found ({share:.1%}), {len(joined.articles)} articles"
+        out.print(f"{path}: {found}", markup=False, highlight=False)
+        if output:
+            output.mkdir(parents=True, exist_ok=True)
+            with whole_file(output / path.name) as file:
+                for row in to_rows(joined.articles):
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _open_labeller(model: str | None) -> Labeller:
+    from train.labeller import Labeller
+    from train.tracking import resolve
+
+    return Labeller.open(resolve(model))
+
+
+def _comparison(models: list[str], on: list[str] | None, press: str | None) -> Comparison:
+    from train import comparison as comparing
+    from train import tracking
+
+    if on == ["cross-validation"]:
+        files = []
+        for model in models:
+            if not model.startswith("runs:/"):
+                raise SelonError(f"{model}: --on cross-validation compares runs; give runs:/ID of `--cross-validate`")
+            run_id = model.removeprefix("runs:/")
+            predictions = tracking.read_artifact(run_id, "cross-validation.predictions.json")
+            files.append((tracking.run_name(run_id), model, predictions))
+        return comparing.compare(*comparing.from_predictions(files), "cross-validation")
+    articles, name = _articles(on, press)
+    found = comparing.contestants([(model, tracking.resolve(model)) for model in models], articles, name)
+    return comparing.compare(found, articles, name)
+
+
+def _articles(on: list[str] | None, press: str | None) -> tuple[list[Article], str]:
+    from train.config import project_path
+    from train.corpus import read_all
+
+    paths = [Path(path) for path in on] if on else [project_path(path) for path in HELD_OUT]
+    name = "+".join(f"{path.parent.name}-{path.stem}" if path.suffix else path.name for path in paths)
+    return read_all(paths, press), name if on else "held-out"
+
+
+def _split_files(paths: list[Path]) -> list[Path]:
+    found = []
+    for path in paths:
+        tables = sorted(path.glob("*.jsonl")) if path.is_dir() else []
+        found += tables or [path]
+    return found
+
+
+def _cell(value: object) -> str:
+    return "\n".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _print_confusion(table: list[list[int]]) -> None:
+    from rich.table import Table
+
+    from train.schema import LABELS
+
+    shown = Table(title="confusion (a row a gold label)")
+    for column in ("", *LABELS):
+        shown.add_column(column, justify="right")
+    for name, row in zip(LABELS, table, strict=True):
+        shown.add_row(name, *map(str, row))
+    out.print(shown)
+
+
+def main() -> None:
+    """Run the command: exit code 0 done, 1 the work failed, 2 the user's input was wrong, 128 + N for signal N."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        app()
+    except SelonError as error:
+        err.print(f"selon: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _stop(number: int, frame: Any) -> None:
+    """Unwind as after an error, so that the MLflow run ends FAILED and nothing half-written stays."""
+    # A launcher may pass on the SIGTERM that its whole group gets anyway; a second Ctrl-C means it.
+    signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
+    err.print("selon: interrupted")
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

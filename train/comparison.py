@@ -1,0 +1,250 @@
+"""Models side by side on the same articles: figures, intervals, a paired test, one plain sentence."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from train import metrics
+from train.bundle import whole_folder
+from train.evaluation import Report, evaluate, flatten, refuse_seen, summarise
+from train.labeller import Labeller
+from train.metrics import Interval
+from train.schema import LABELS, Article, Label, Probabilities, SelonError, Sentence
+
+#: What a comparison's folder holds.
+_FILES = ("table.md", "table.csv", "table.json", "differences.jsonl")
+#: Below this p value a difference counts as shown.
+_SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model's predictions on the articles of the comparison; seconds, bytes and rate where they are known."""
+
+    name: str
+    report: Report
+    probabilities: list[Probabilities]
+    training_seconds: float | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table, the verdict and the sentences on which the models differ."""
+
+    on: str
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    verdict: str
+    differing: list[dict[str, Any]] = field(repr=False)
+    p_value: float | None = None
+    differences: dict[str, Interval] | None = None
+
+
+def contestants(models: Sequence[tuple[str, Path]], articles: Sequence[Article], on: str) -> list[Contestant]:
+    """Run each saved model over the articles; SelonError where one was trained on any of them."""
+    labellers = [Labeller.open(folder) for _, folder in models]
+    for labeller in labellers:  # before the first of them takes its time
+        refuse_seen(labeller, articles)
+    titles = _titles([(labeller.bundle.name, name) for labeller, (name, _) in zip(labellers, models, strict=True)])
+    found = []
+    for title, labeller, (_, folder) in zip(titles, labellers, models, strict=True):
+        report, probabilities = evaluate(labeller, articles, on)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        found.append(Contestant(title, report, probabilities, labeller.bundle.training_seconds, size))
+    return found
+
+
+def from_predictions(files: Sequence[tuple[str, str, Path]]) -> tuple[list[Contestant], list[Article]]:
+    """Read the predictions of cross-validated runs (name, address, file), in one order; refuse other articles.
+
+    The articles returned carry ids and labels but no text: a run does not keep any.
+    """
+    titles = _titles([(name, address) for name, address, _ in files])
+    runs = []
+    for title, (_, _, path) in zip(titles, files, strict=True):
+        rows = sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda row: row["article_id"])
+        runs.append((title, rows))
+    first_name, first = runs[0]
+    for name, rows in runs[1:]:
+        if [(r["content"], r["gold"]) for r in rows] != [(r["content"], r["gold"]) for r in first]:
+            raise SelonError(
+                f"{name} and {first_name} were not cross-validated on the same labelled articles: "
+                "run both with the same data.train"
+            )
+    articles = [_without_text(row["article_id"], row["gold"], row["stratum"]) for row in first]
+    found = []
+    for name, rows in runs:
+        probabilities = [np.array(row["probabilities"]).reshape(-1, len(LABELS)) for row in rows]
+        report = summarise(articles, probabilities, "cross-validation")
+        found.append(Contestant(name, report, probabilities))
+    return found, articles
+
+
+def compare(models: Sequence[Contestant], articles: Sequence[Article], on: str) -> Comparison:
+    """Put the models side by side; for two of them also their difference and a paired test."""
+    two = len(models) == 2
+    tables = []
+    for model in models:
+        gold, stacked, owner = flatten(articles, model.probabilities)
+        tables.append(metrics.confusions_by_article(gold, stacked.argmax(1), owner))
+    differences = metrics.f1_differences(tables[0], tables[1]) if two else None
+    p_value = metrics.paired_test(tables[0], tables[1]) if two else None
+    counts = models[0].report.counts
+    rows: list[tuple[str, list[str]]] = []
+    for key in ("macro", *LABELS):
+        few = key != "macro" and counts[key] < metrics.FEW
+        title = "macro-F1" if key == "macro" else f"F1 {key} (n = {counts[key]}{', few' if few else ''})"
+        cells = [str(model.report.f1[key]) for model in models]
+        rows.append((title, cells + ([_signed(differences[key])] if differences else [])))
+    others: list[tuple[str, Callable[[Contestant], str]]] = [
+        ("precision of denial at its natural rate", lambda m: f"{m.report.natural_precision['denial']:.3f}"),
+        ("calibration error", lambda m: f"{m.report.calibration_error:.3f}"),
+        ("macro-F1, selon's own sentences", lambda m: _or_dash(m.report.end_to_end, "{:.3f}")),
+        ("training time (s)", lambda m: _or_dash(m.training_seconds, "{:.0f}")),
+        ("size on disk (MB)", lambda m: _or_dash(m.size and m.size / 1e6, "{:.1f}")),
+        ("sentences per second, here and now", lambda m: _or_dash(m.report.sentences_per_second, "{:.0f}")),
+    ]
+    blank = [""] if two else []
+    rows += [(title, [show(model) for model in models] + blank) for title, show in others]
+    return Comparison(
+        on=on,
+        columns=[model.name for model in models] + (["difference"] if two else []),
+        rows=rows,
+        verdict=_verdict(models, differences, p_value),
+        differing=_differing(models, articles),
+        p_value=p_value,
+        differences=differences,
+    )
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write table.md, table.csv, table.json and differences.jsonl; the folder appears whole.
+
+    An earlier comparison there is replaced; SelonError where the folder holds anything else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SelonError(f"{folder}: is a file; name a folder")
+    others = [path.name for path in folder.iterdir() if path.name not in _FILES] if folder.exists() else []
+    if others:
+        raise SelonError(f"{folder}: holds other things ({others[0]} …); name a folder for the comparison alone")
+    with whole_folder(folder) as work:
+        (work / "table.md").write_text(to_markdown(comparison), encoding="utf-8")
+        (work / "table.csv").write_text(to_csv(comparison), encoding="utf-8")
+        (work / "table.json").write_text(to_json(comparison), encoding="utf-8")
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in comparison.differing)
+        (work / "differences.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def to_table(comparison: Comparison) -> Table:
+    """Return the comparison for the terminal."""
+    table = Table(title=Text(f"on {comparison.on}"), caption=Text(comparison.verdict))
+    table.add_column("")
+    for column in comparison.columns:
+        table.add_column(Text(column), justify="right", overflow="fold")
+    for title, cells in comparison.rows:
+        table.add_row(title, *cells, style="bold" if title == "macro-F1" else None)
+    return table
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Return the comparison as a Markdown table and the verdict."""
+    lines = [
+        f"| on {comparison.on} | {' | '.join(comparison.columns)} |",
+        f"|---|{'---:|' * len(comparison.columns)}",
+        *(f"| {title} | {' | '.join(cells)} |" for title, cells in comparison.rows),
+    ]
+    return "\n".join(lines) + f"\n\n{comparison.verdict}\n"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return the comparison as CSV."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow([f"on {comparison.on}", *comparison.columns])
+    writer.writerows([title, *cells] for title, cells in comparison.rows)
+    return buffer.getvalue()
+
+
+def to_json(comparison: Comparison) -> str:
+    """Return the comparison as JSON."""
+    tree = {
+        "on": comparison.on,
+        "rows": {title: dict(zip(comparison.columns, cells, strict=True)) for title, cells in comparison.rows},
+        "p_value": comparison.p_value,
+        "verdict": comparison.verdict,
+        "differing_sentences": len(comparison.differing),
+    }
+    return json.dumps(tree, ensure_ascii=False, indent=1)
+
+
+def _verdict(models: Sequence[Contestant], differences: dict[str, Interval] | None, p_value: float | None) -> str:
+    articles = models[0].report.articles
+    if differences is None or p_value is None:
+        best = max(models, key=lambda model: model.report.f1["macro"].value)
+        return f"{best.name} has the highest macro-F1 on these {articles} articles; compare two models for a test."
+    gain = differences["macro"]
+    if gain.value == 0:
+        return f"No difference: both have the same macro-F1 on these {articles} articles."
+    better, points = (models[1], gain.value) if gain.value > 0 else (models[0], -gain.value)
+    size = f"{100 * points:.1f} points of macro-F1"
+    if p_value < _SIGNIFICANT:
+        return f"{better.name} is better, by {size} on these {articles} articles (paired test, p = {p_value:.3f})."
+    return (
+        f"No difference shown: {better.name} is ahead by {size} on these {articles} articles, "
+        f"which chance can do (paired test, p = {p_value:.2f})."
+    )
+
+
+def _differing(models: Sequence[Contestant], articles: Sequence[Article]) -> list[dict[str, Any]]:
+    rows = []
+    for place, article in enumerate(articles):
+        labels = [model.probabilities[place].argmax(1) for model in models]
+        for i, gold in enumerate(article.labels or ()):
+            given = [LABELS[label[i]] for label in labels]
+            if len(set(given)) > 1:
+                rows.append(
+                    {
+                        "article_id": article.id,
+                        "sentence": i,
+                        "text": article.sentence_texts[i],
+                        "gold": gold,
+                        **{model.name: label for model, label in zip(models, given, strict=True)},
+                    }
+                )
+    return rows
+
+
+def _titles(models: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a column title for each (name, address); a folder or run shows only where two share a name."""
+    addresses = [address for _, address in models]
+    for address in addresses:
+        if addresses.count(address) > 1:
+            raise SelonError(f"{address}: given twice; compare it with another model")
+    names = [name for name, _ in models]
+    return [
+        f"{name} ({address})" if address.startswith("models:/") or names.count(name) > 1 else name
+        for name, address in models
+    ]
+
+
+def _without_text(article_id: str, gold: list[Label], stratum: str) -> Article:
+    return Article(article_id, "", tuple(Sentence(0, 0) for _ in gold), tuple(gold), stratum=stratum)
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)

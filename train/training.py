@@ -1,0 +1,284 @@
+"""From a config to a fitted, evaluated, tracked and registered model."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from train import __version__, metrics, tracking
+from train.bundle import Bundle, Golden, whole_folder, write_manifest
+from train.classifiers.base import Classifier, Fitting, family
+from train.config import TrainConfig, project_path, project_root
+from train.corpus import content_key, fingerprint, read_all
+from train.evaluation import (
+    Report,
+    confusion_picture,
+    evaluate,
+    predictions_of,
+    reliability_picture,
+    summarise,
+)
+from train.labeller import Labeller
+from train.schema import LABELS, Article, Probabilities, SelonError
+from train.segmentation import segment
+from train.splits import grouped_folds, groups, leakage
+
+#: A short article whose predictions are kept in each bundle, to see that it still answers the same.
+_GOLDEN_TITLE = "Une usine dans le doute"
+_GOLDEN_TEXT = (
+    "L'usine de Vernoux aurait perdu un tiers de ses commandes, selon un syndicat. La direction dément. "
+    "« C'est une honte », s'est emporté le maire. Le site emploie 300 personnes."
+)
+#: In a folder of checkpoints: locked while a training works on it.
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The labelled articles of an experiment, read and checked."""
+
+    train: list[Article]
+    validation: list[Article]
+    test: list[Article]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left behind."""
+
+    address: str
+    run_id: str
+    champion: bool
+    reports: list[Report]
+
+
+def read_data(config: TrainConfig) -> Data:
+    """Read the splits and refuse articles that stand, by id or wording, in two of them."""
+    splits = {
+        name: read_all([project_path(path) for path in getattr(config.data, name)], _press(config))
+        for name in ("train", "validation", "test")
+    }
+    leaks = leakage(splits)
+    if leaks:
+        raise SelonError(leaks[0] + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""))
+    for name in ("train", "validation"):
+        missing = set(LABELS) - {label for article in splits[name] for label in article.labels or ()}
+        if missing:
+            raise SelonError(f"data.{name}: no sentence is labelled {', '.join(sorted(missing))}; add some")
+    return Data(**splits)
+
+
+def train(config: TrainConfig, resume: bool = False) -> Trained:
+    """Fit, calibrate, evaluate, log and register the model that ``config`` describes.
+
+    With ``resume``, the last interrupted training of the same config and data goes on, in its own MLflow run:
+    from its last intact checkpoint, from the beginning where it has none.
+    """
+    data = read_data(config)
+    classifier = family(config.model.kind)(config.model, config.input)
+    classifier.check()
+    place = _checkpoints(config, data.train)
+    interrupted = _interrupted(place) if resume else None
+    if resume and interrupted is None:
+        raise SelonError(f"{config.name}: no interrupted training of this config and data; start without --resume")
+    tags = {"family": config.model.kind, "corpus": fingerprint(data.train)[:12]}
+    with tracking.run(config.name, tags, resume=interrupted) as run:
+        if not resume:
+            _log_inputs(config, data, run)
+        with _held(place / run.id) as checkpoints:
+            started = time.perf_counter()
+            classifier.fit(data.train, data.validation, Fitting(config.seed, checkpoints, resume, run.figures))
+            seconds = time.perf_counter() - started
+            with tempfile.TemporaryDirectory(prefix="selon-") as work:
+                folder = Path(work) / "bundle"
+                save(classifier, config, data, seconds, folder)
+                reports = _evaluate_and_log(Labeller.open(folder), data, run)
+                run.figures({"training_seconds": seconds})
+                version = tracking.log_model(folder)
+    _tidy(place)
+    return Trained(f"models:/{tracking.REGISTERED}/{version}", run.id, tracking.champion() == version, reports)
+
+
+def cross_validate(config: TrainConfig, folds: int) -> tuple[Report, str]:
+    """Fit and predict ``folds`` times over the training articles, near-duplicates together.
+
+    Returns the pooled report and the id of the run, which keeps every prediction.
+    """
+    data = read_data(config)
+    parts = _folds(data.train, folds, config.seed)
+    family(config.model.kind)(config.model, config.input).check()
+    held: list[Article] = []
+    predicted: list[Probabilities] = []
+    with tracking.run(f"{config.name}-cv{folds}", {"family": config.model.kind, "folds": str(folds)}) as run:
+        _log_inputs(config, data, run)
+        for fold, (rest, out) in enumerate(parts):
+            classifier = family(config.model.kind)(config.model, config.input)
+            with tempfile.TemporaryDirectory(prefix="selon-") as work:
+                classifier.fit(rest, data.validation, Fitting(config.seed, Path(work)))
+            held += out
+            predicted += classifier.predict_proba(out)
+            so_far = summarise(held, predicted, "cross-validation")
+            run.figures({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
+        report = summarise(held, predicted, "cross-validation")
+        run.figures(report.figures())
+        run.json(report.model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
+        run.json(predictions_of(held, predicted), "cross-validation.predictions.json")
+        _log_pictures(run, held, predicted, report)
+    return report, run.id
+
+
+def _folds(articles: Sequence[Article], folds: int, seed: int) -> list[tuple[list[Article], list[Article]]]:
+    """Return (training, held-out) articles; SelonError where there are too few for that many folds."""
+    stories = len(set(groups(articles)))
+    if folds > stories:
+        raise SelonError(f"--cross-validate {folds}: there are only {stories} stories to train on; take fewer folds")
+    parts = list(grouped_folds(articles, folds, seed))
+    for rest, _ in parts:
+        missing = set(LABELS) - {label for article in rest for label in article.labels or ()}
+        if missing:
+            raise SelonError(
+                f"--cross-validate {folds}: a fold leaves no {', '.join(sorted(missing))} to train on; take fewer folds"
+            )
+    return parts
+
+
+def save(classifier: Classifier, config: TrainConfig, data: Data, seconds: float, folder: Path) -> None:
+    """Write the bundle: the classifier's files, the model card, the manifest."""
+    gold = np.concatenate([article.gold for article in data.validation])
+    stacked = np.concatenate(classifier.predict_proba(data.validation))
+    example = Article("", _GOLDEN_TEXT, segment(_GOLDEN_TEXT), title=_GOLDEN_TITLE)
+    rows = classifier.predict_proba([example])[0]
+    bundle = Bundle(
+        selon=__version__,
+        name=config.name,
+        model=config.model,
+        input=config.input,
+        review_below=metrics.review_threshold(stacked, gold, config.review_error),
+        corpus=fingerprint(data.train),
+        trained_on=tuple(sorted(content_key(article) for article in data.train + data.validation)),
+        config=config.model_dump(mode="json"),
+        training_seconds=round(seconds, 1),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        golden=(
+            Golden(
+                title=_GOLDEN_TITLE,
+                text=_GOLDEN_TEXT,
+                probabilities=tuple(tuple(round(float(p), 6) for p in row) for row in rows),
+            ),
+        ),
+    )
+    with whole_folder(folder) as work:
+        classifier.save(work)
+        (work / "README.md").write_text(_card(bundle, data), encoding="utf-8")
+        write_manifest(work, bundle)
+
+
+def _evaluate_and_log(labeller: Labeller, data: Data, run: tracking.Run) -> list[Report]:
+    """Report on validation (seen: calibrated there) and on the held-out articles."""
+    held_back = labeller.predict_proba(data.validation)
+    reports = []
+    validation = summarise(data.validation, held_back, "validation", labeller.bundle.review_below)
+    test, on_test = evaluate(labeller, data.test, "test")
+    for articles, probabilities, report in (
+        (data.validation, held_back, validation),
+        (data.test, on_test, test),
+    ):
+        run.figures(report.figures())
+        run.json(report.model_dump(mode="json", exclude={"worst"}), f"{report.name}.json")
+        _log_pictures(run, articles, probabilities, report)
+        reports.append(report)
+    return reports
+
+
+def _log_pictures(
+    run: tracking.Run, articles: Sequence[Article], probabilities: Sequence[Probabilities], report: Report
+) -> None:
+    run.picture(confusion_picture(report), f"{report.name}.confusion.png")
+    run.picture(reliability_picture(articles, probabilities, report), f"{report.name}.reliability.png")
+
+
+def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
+    """Log config and data, before there is anything that could be resumed."""
+    tracking.log_parameters(config.model_dump(mode="json"))
+    run.json(config.model_dump(mode="json"), "config.json")
+    for name in ("train", "validation", "test"):
+        articles: list[Article] = getattr(data, name)
+        rows = [{"article_id": a.id, "sentences": len(a), **Counter(a.labels or ())} for a in articles]
+        tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)), name)
+
+
+def _checkpoints(config: TrainConfig, articles: Sequence[Article]) -> Path:
+    """Return the folder whose name stands for this very config and these very training articles."""
+    key = hashlib.sha256((config.model_dump_json() + fingerprint(articles)).encode()).hexdigest()[:12]
+    return project_root() / "mlruns" / "checkpoints" / f"{config.name}-{key}"
+
+
+def _interrupted(place: Path) -> str | None:
+    """Return the run id of the newest training in ``place`` that no process works on any more."""
+    folders = sorted(place.glob("*/"), key=lambda path: -path.stat().st_mtime)
+    return next((folder.name for folder in folders if not _is_held(folder)), None)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[Path]:
+    """Make a folder for checkpoints and hold its lock: a folder whose lock is free was left behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / _LOCK):
+        yield folder
+
+
+def _is_held(folder: Path) -> bool:
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _tidy(place: Path) -> None:
+    """Remove the checkpoints of trainings that are over; one of the same config may still be at work."""
+    for folder in place.glob("*/"):
+        if not _is_held(folder):
+            shutil.rmtree(folder)
+    with suppress(OSError):  # not empty
+        place.rmdir()
+
+
+def _press(config: TrainConfig) -> Path | None:
+    return project_path(config.data.press) if config.data.press else None
+
+
+def _card(bundle: Bundle, data: Data) -> str:
+    """Return the model card: what it is, what it was trained on, how to use it."""
+    counts = Counter(label for article in data.train for label in article.labels or ())
+    library = "transformers" if bundle.model.kind == "camembert" else "sklearn"
+    shares = ", ".join(f"{label} {counts[label]}" for label in LABELS)
+    sources = ", ".join(f"`{path}`" for path in bundle.config["data"]["train"])
+    return f"""---
+language: fr
+license: apache-2.0
+library_name: {library}
+pipeline_tag: text-classification
+---
+# {bundle.name}
+
+Labels each sentence of a French news article as {", ".join(LABELS)}: *who vouches for what it says?*
+Made by selon {bundle.selon} on {bundle.created}.
+
+- **Trained on** {len(data.train)} articles ({shares}) of {sources}; calibrated on {len(data.validation)} others.
+- **Reads** the sentence and, from its document: {bundle.input.model_dump_json()}.
+- **Review**: below a confidence of {bundle.review_below:.2f} a sentence should be read again.
+- **Use**: `selon label article.txt --model THIS_FOLDER`. `bundle.json` lists every file with its SHA-256.
+- **Limits**: the label says who vouches, not what is true. The figures are in the MLflow run of the training.
+"""
