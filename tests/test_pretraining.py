@@ -1,0 +1,288 @@
+"""Pre-training at toy scale: what is left out, what the tokenizer and the masks do, resuming, the exported folder."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.config import load_config
+from train.pretraining import PretrainConfig, export, latest_checkpoint, prepare, pretrain
+from train.pretraining.packing import PackedText, mask_words, word_starts
+from train.pretraining.pieces import EOS, MASK, SPECIAL_TOKENS, load_tokenizer, read_shards
+from train.pretraining.settings import SourceConfig
+from train.pretraining.text import Document, HeldOut, read_documents, telling
+from train.schema import SelonError
+
+WORDS = (
+    "le la un une maire ministre président ville pays affirme dément annonce selon hier aujourd'hui qui que dans "
+    "avec sans pour contre grand petit rouge vert bleu marché train rue école loi vote grève prix eau feu route"
+).split()
+SECRET = "Le secret du maire ne doit jamais paraître dans un texte d'entraînement, ni sous ce nom ni sous un autre nom."
+
+
+def _sentence(draw: random.Random) -> str:
+    return (" ".join(draw.choices(WORDS, k=draw.randint(5, 14))) + " .").capitalize()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project root with three sources; the held-out article stands in two of them, differently spaced."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "mlruns").mkdir()
+    draw = random.Random(3)
+    articles = [
+        {"article_id": f"a{i}", "title": f"Titre {i}", "text": "\n".join(_sentence(draw) for _ in range(6))}
+        for i in range(120)
+    ]
+    articles[7]["text"] = f"Début.\n{SECRET}\nFin."
+    with lzma.open(root / "articles.jsonl.xz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(article, ensure_ascii=False) + "\n" for article in articles)
+    blocks = ["\n".join(_sentence(draw) for _ in range(5)) for _ in range(80)]
+    blocks[5] += "\n" + SECRET.replace("'", "’").replace(" ", "\u00a0 ")
+    (root / "press.txt").write_text("\n\n".join(blocks), encoding="utf-8")
+    (root / "dev.jsonl").write_text('{"article_id": "a7"}\n', encoding="utf-8")
+    (root / "config.yaml").write_text(
+        """
+name: toy
+sources:
+  - {path: articles.jsonl.xz, description: toy articles}
+  - {path: press.txt, description: toy press}
+exclude: {articles: [dev.jsonl]}
+held_out: 0.1
+tokenizer: {pieces: 150, characters: 1000000}
+vectors: {tokens: 20000, epochs: 1, workers: 1}
+encoder: {layers: 1, hidden: 32, heads: 2, intermediate: 64, max_length: 32}
+masked:
+  max_tokens: 20480
+  batch_tokens: 512
+  stages: [{start: 0, length: 16}, {start: 0.8, length: 32}]
+  validation_tokens: 500
+work_dir: work
+output: encoder
+""",
+        encoding="utf-8",
+    )
+    return root
+
+
+@pytest.fixture
+def root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def _config(root: Path, *overrides: str) -> PretrainConfig:
+    return load_config(root / "config.yaml", PretrainConfig, overrides)
+
+
+@pytest.fixture
+def work(root: Path) -> Path:
+    return prepare(_config(root), progress=False)
+
+
+def test_import_is_light() -> None:
+    heavy = "{'torch', 'transformers', 'gensim', 'datasets', 'tokenizers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", f"import sys, train.pretraining; assert not {heavy}"], check=True)
+
+
+def test_shipped_config_is_valid() -> None:
+    path = Path(__file__).parents[1] / "configs" / "pretrain-petit.yaml"
+    assert load_config(path, PretrainConfig).encoder.max_length == 256
+
+
+def test_held_out_articles_are_nowhere(work: Path) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (work / "text").iterdir())
+    assert "secret" not in text.lower()
+    summary = json.loads((work / "summary.json").read_text(encoding="utf-8"))
+    assert [source["left_out"] for source in summary["sources"]] == [1, 1]
+    assert [source["documents"] for source in summary["sources"]] == [119, 79]
+    assert "Titre 8" in text
+
+
+def test_short_lines_are_no_sign_of_a_held_out_article() -> None:
+    held_out = HeldOut(frozenset(), frozenset(telling(("Crédit photo : AFP",))))
+    assert not held_out.holds(Document("", ("Crédit photo : AFP",)))
+
+
+def test_tokenizer_reloads_identically(work: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = load_tokenizer(work, 32)
+    assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
+    assert len(tokenizer) == tokenizer.backend_tokenizer.get_vocab_size() <= 150
+    tokenizer.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("Le maire dément : « non ».", "aujourd'hui  le\nprix", "", "中文", "le <mask> affirme"):
+        assert again(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert again("le maire", "la loi")["input_ids"][0] == 0
+    assert again.model_max_length == 32
+    assert type(again).__name__ == "CamembertTokenizer"
+
+
+def test_shards_hold_every_document(work: Path) -> None:
+    train, validation = read_shards(work, "train"), read_shards(work, "validation")
+    assert train.dtype == np.uint16
+    assert (train == EOS).sum() + (validation == EOS).sum() == 119 + 79
+    text = load_tokenizer(work, 32).decode(train[: int(np.flatnonzero(train == EOS)[0])].tolist())
+    assert text.startswith("Titre 0 ")
+
+
+def test_each_pass_reads_every_document_once_in_another_order() -> None:
+    pieces = np.array([10, 11, EOS, 20, EOS, 30, 31, 32, EOS], dtype=np.uint16)
+    text = PackedText(pieces, seed=1)
+    rows, position = text.rows(0, 2, 10)
+    assert position == 18
+    first, second = rows[0, 1:], rows[1, 1:]
+    assert rows[:, 0].tolist() == [0, 0]
+    assert sorted(first) == sorted(second) == sorted(pieces)
+    orders = {tuple(text.rows(9 * i, 1, 10)[0][0]) for i in range(12)}
+    assert len(orders) > 2
+    # The same place always gives the same rows, from a fresh object too.
+    assert (PackedText(pieces, seed=1).rows(5, 1, 8)[0] == text.rows(5, 1, 8)[0]).all()
+
+
+def test_words_are_masked_whole() -> None:
+    starts = word_starts({**{t: i for i, t in enumerate(SPECIAL_TOKENS)}, "▁a": 5, "b": 6, "▁c": 7, "d": 8})
+    rows = np.tile([0, 6, 5, 6, 8, 7, 5, 6, 2, 7], (4000, 1))
+    inputs, chosen = mask_words(rows, starts, 0.25, np.random.default_rng(0))
+    assert not chosen[:, [0, 8]].any()
+    assert (chosen[:, 2:4] == chosen[:, 3:5]).all()
+    assert not (chosen[:, 1] == chosen[:, 2]).all()
+    assert chosen[:, 5].mean() == pytest.approx(0.25, abs=0.03)
+    assert (inputs[~chosen] == rows[~chosen]).all()
+    assert (inputs[chosen] == MASK).mean() == pytest.approx(0.8, abs=0.03)
+    # A tenth stays, and a random piece is now and then the same one.
+    assert (inputs[chosen] == rows[chosen]).mean() == pytest.approx(0.1 + 0.1 / 4, abs=0.03)
+
+
+class _InterruptError(Exception):
+    pass
+
+
+def test_resumed_run_ends_with_the_same_bits(root: Path, work: Path) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        steady = pretrain(_config(root, "output=steady"), progress=False)
+        whole = (work / "checkpoints").rename(work / "checkpoints-steady")
+
+        def interrupt(metrics: dict[str, float], step: int) -> None:
+            if step == 20:
+                raise _InterruptError
+
+        eager = _config(root, "masked.checkpoint_minutes=1e-9")
+        with pytest.raises(_InterruptError):
+            pretrain(eager, progress=False, log=interrupt)
+        assert len(list((work / "checkpoints").iterdir())) == 2
+        with pytest.raises(SelonError, match="resume it or remove"):
+            pretrain(eager, progress=False)
+        # The last checkpoint is damaged: the one before it serves.
+        last = max((work / "checkpoints").glob("step-*"))
+        (last / "model.safetensors").write_bytes(b"no")
+        seen: list[int] = []
+        with pytest.warns(UserWarning, match="passed over"):
+            resumed = pretrain(_config(root), resume=True, progress=False, log=lambda metrics, step: seen.append(step))
+        assert seen[-1] == 40
+        assert (resumed / "model.safetensors").read_bytes() == (steady / "model.safetensors").read_bytes()
+        for path in whole.glob("*/optimizer.safetensors"):
+            same = work / "checkpoints" / path.parent.name / path.name
+            assert same.read_bytes() == path.read_bytes()
+    finally:
+        torch.set_num_threads(threads)
+
+    _exported_folder_loads(root / "encoder")
+    _state_of_checkpoints(root, work)
+
+
+def _exported_folder_loads(output: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
+
+    weights = load_file(output / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float16}
+    tokenizer = AutoTokenizer.from_pretrained(output)
+    model, loading = AutoModel.from_pretrained(output, add_pooling_layer=False, output_loading_info=True)
+    assert not loading["missing_keys"]
+    # fp16 is for the disk: fp16 arithmetic on a CPU is slow.
+    assert model.dtype == torch.float32
+    full = tokenizer("le maire " * 40, truncation=True, return_tensors="pt")
+    assert full["input_ids"].shape == (1, 32)
+    assert model(**full).last_hidden_state.shape == (1, 32, 32)
+    head = AutoModelForMaskedLM.from_pretrained(output)
+    assert head.lm_head.decoder.weight is head.roberta.embeddings.word_embeddings.weight
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert all(part in card for part in ("license: apache-2.0", "toy press", "perplexity"))
+
+
+def _state_of_checkpoints(root: Path, work: Path) -> None:
+    config = _config(root)
+    checkpoint = latest_checkpoint(config)
+    assert export(checkpoint, root / "again").is_dir()
+    with pytest.raises(SelonError, match="other settings"):
+        pretrain(_config(root, "masked.learning_rate=1e-3"), resume=True, progress=False)
+    for path in (work / "checkpoints").glob("*/state.json"):
+        path.write_text("{}")
+    with pytest.raises(SelonError, match="altered"):
+        export(checkpoint, root / "never")
+    assert not (root / "never").exists()
+    with (
+        pytest.warns(UserWarning, match="passed over"),
+        pytest.raises(SelonError, match="none of its checkpoints is intact"),
+    ):
+        latest_checkpoint(config)
+
+
+def test_work_folder_of_other_text_is_refused(root: Path, work: Path) -> None:
+    with pytest.raises(SelonError, match="other settings \\(seed\\)"):
+        prepare(_config(root, "seed=14"), progress=False)
+
+
+def test_data_set_source(root: Path) -> None:
+    pytest.importorskip("datasets")
+    local = root / "dataset"
+    local.mkdir(exist_ok=True)
+    (local / "train.jsonl").write_text('{"title": "T", "text": "un\\ndeux"}\n', encoding="utf-8")
+    documents = list(read_documents(SourceConfig(dataset="dataset", description="")))
+    assert documents == [Document("", ("T", "un", "deux"))]
+    with pytest.raises(SelonError, match="no-such-split"):
+        list(read_documents(SourceConfig(dataset="dataset", split="no-such-split", description="")))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.txt", None, "there is no such source"),
+        ("text.pdf", b"", "a source is .txt"),
+        ("broken.txt.xz", b"no xz", "damaged"),
+        ("rows.jsonl", b'{"text": "a"}\n{"title": "b"}\n', "rows.jsonl:2"),
+    ],
+)
+def test_bad_sources_name_the_place(root: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (root / name).write_bytes(content)
+    with pytest.raises(SelonError, match=message):
+        list(read_documents(SourceConfig(path=name, description="")))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "masked.max_minutes=3",
+        "encoder.heads=3",
+        "masked.stages=[{start: 0.5, length: 16}]",
+        "encoder.max_length=16",
+    ],
+)
+def test_unsound_configs_are_refused(root: Path, override: str) -> None:
+    with pytest.raises(SelonError):
+        _config(root, override)

@@ -1,0 +1,105 @@
+"""Text → compact CamemBERT: ``pretrain(load_config("configs/pretrain-petit.yaml", PretrainConfig))``.
+
+One idea per file, in the order in which a run goes through them:
+
+    settings.py     what a config may say
+    text.py         sources → clean documents, without the held-out articles
+    pieces.py       documents → Unigram tokenizer → uint16 shards
+    packing.py      shards → shuffled, padding-free rows, and the masks over them
+    vectors.py      skip-gram vectors of the pieces, the start of the embeddings
+    masked.py       the masked-language-model loop
+    checkpoints.py  its state on disk, verified
+    encoder.py      a checkpoint → a Hugging Face folder with a model card
+    atomic.py       files that are either whole or not there
+
+Importing this package imports neither torch, transformers nor gensim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from train.config import project_path
+from train.pretraining.settings import PretrainConfig, claim_work_folder
+from train.schema import SelonError
+
+__all__ = ["PretrainConfig", "export", "latest_checkpoint", "prepare", "pretrain"]
+
+#: Receives the metrics of a moment and the optimizer step they belong to.
+Log = Callable[[dict[str, float], int], None]
+
+
+def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = True, log: Log | None = None) -> Path:
+    """Build the encoder that ``config`` describes and return its folder.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+    resume : bool
+        Continue from the last checkpoint that verifies; without one, start.
+    progress : bool
+        Show a progress bar on stderr.
+    log : callable, optional
+        Called with metrics (loss in nats, tokens per second) and the step, for example MLflow's.
+
+    Raises
+    ------
+    SelonError
+        For a missing source, a work folder of another config, checkpoints that are in the way (without
+        ``resume``) or all altered (with it).
+    """
+    from train.pretraining.masked import train_masked
+
+    work = prepare(config, progress=progress)
+    checkpoint = train_masked(config, work, resume=resume, progress=progress, log=log)
+    return export(checkpoint, project_path(config.output))
+
+
+def prepare(config: PretrainConfig, *, progress: bool = True) -> Path:
+    """Write text, tokenizer, shards and static vectors, as far as they are missing; return the work folder.
+
+    ``plan.json``, ``summary.json``, ``tokenizer.json``, ``shards/`` and ``vectors-….npy`` are all that another
+    machine needs to train: each step is skipped where its result lies there already.
+    """
+    from rich.console import Console
+
+    from train.pretraining.pieces import write_shards, write_tokenizer
+    from train.pretraining.text import write_text
+    from train.pretraining.vectors import write_vectors
+
+    work = claim_work_folder(config)
+    console = Console(stderr=True, quiet=not progress)
+    if not (work / "shards").is_dir():
+        console.print("text: reading the sources")
+        write_text(config, work)
+        console.print(f"tokenizer: {config.tokenizer.pieces:,} pieces")
+        write_tokenizer(config, work)
+        console.print("shards: text into pieces")
+        write_shards(config, work)
+    if config.vectors is not None:
+        console.print("vectors: skip-gram over the pieces")
+        write_vectors(config, work)
+    return work
+
+
+def export(checkpoint: Path, output: Path) -> Path:
+    """Write the weights of ``checkpoint`` as a Hugging Face folder (fp16, tokenizer, model card).
+
+    The checkpoint must lie in its work folder (``<work_dir>/checkpoints/step-…``), where the tokenizer is.
+    Works while the training that wrote it goes on. Raises SelonError where the checkpoint is altered.
+    """
+    from train.pretraining.encoder import write_encoder
+
+    return write_encoder(checkpoint, output)
+
+
+def latest_checkpoint(config: PretrainConfig) -> Path:
+    """Return the last checkpoint of the config's work folder that verifies; raise SelonError if there is none."""
+    from train.pretraining.checkpoints import last_verified
+
+    folder = project_path(config.work_dir) / "checkpoints"
+    checkpoint = last_verified(folder)
+    if checkpoint is None:
+        raise SelonError(f"{folder}: there is no checkpoint yet; run the pre-training first")
+    return checkpoint
