@@ -36,6 +36,8 @@ err = Console(stderr=True)
 
 #: What `evaluate`, `compare` and `promote` read unless told otherwise: never trained on, by any shipped config.
 HELD_OUT = ("data/corpus/test.jsonl", "seeds")
+#: How many genres or topics `corpus stats` names.
+_SHOWN = 18
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]…", help="Override config values.")]
 On = Annotated[list[str] | None, typer.Option(help="Labelled articles, a file or folder; may be given again.")]
@@ -389,7 +391,11 @@ def _split_files(paths: list[Path]) -> list[Path]:
 
 
 def _cell(value: object) -> str:
-    return "\n".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    if not isinstance(value, dict):
+        return str(value)
+    lines = [f"{key} {count}" for key, count in value.items()]
+    more = len(lines) - _SHOWN
+    return "\n".join(lines[:_SHOWN] + ([f"… {more} more"] if more > 0 else []))
 
 
 def _print_confusion(table: list[list[int]]) -> None:

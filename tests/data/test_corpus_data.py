@@ -131,19 +131,23 @@ def test_genres_and_styles(articles: list[Article]) -> None:
 def near_pairs(texts: Sequence[str], above: float = 0.6) -> list[tuple[int, int]]:
     """Return the pairs whose character 5-grams have a Jaccard similarity above ``above``.
 
-    Such a pair shares one of the rarest 5-grams of either, so only those are looked up (prefix filtering).
+    Such a pair is of like length and shares one of the rarest 5-grams of either, so only those are compared.
     """
     grams = [{text[i : i + 5] for i in range(max(1, len(text) - 4))} for text in texts]
     frequency = Counter(gram for own in grams for gram in own)
     holders: dict[str, list[int]] = defaultdict(list)
     pairs = []
-    for place, own in enumerate(grams):
+    for place in sorted(range(len(texts)), key=lambda place: len(grams[place])):
+        own = grams[place]
         rarest_first = sorted(own, key=lambda gram: (frequency[gram], gram))
         candidates = set()
         for gram in rarest_first[: len(own) - int(above * len(own)) + 1]:
             candidates.update(holders[gram])
             holders[gram].append(place)
-        pairs += [(j, place) for j in candidates if len(own & grams[j]) > above * len(own | grams[j])]
+        for other in candidates:
+            alike = len(grams[other]) > above * len(own)
+            if alike and len(own & grams[other]) > above * len(own | grams[other]):
+                pairs.append((min(place, other), max(place, other)))
     return pairs
 
 
