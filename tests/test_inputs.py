@@ -12,7 +12,7 @@ from train.schema import Article, Sentence
 from train.segmentation import segment
 
 TEXT = "« La pompe a lâché. C’est rageant », dit le chef.\nL’atelier est fermé. Il rouvrira."
-NOTHING = InputConfig(title=False, before=0, after=0, position=False, quotation=False)
+NOTHING = InputConfig(title=False, before=0, after=0, position=False, quotation=False, cues=False)
 
 
 def article(text: str = TEXT, title: str = "La fonderie à l’arrêt") -> Article:
@@ -21,13 +21,13 @@ def article(text: str = TEXT, title: str = "La fonderie à l’arrêt") -> Artic
 
 def test_the_whole_template() -> None:
     assert build_inputs(article(), InputConfig()) == [
-        ('"La pompe a lâché.', "début | La fonderie à l'arrêt |  | C'est rageant\", dit le chef."),
+        ('"La pompe a lâché.', "début | parole citation | La fonderie à l'arrêt |  | C'est rageant\", dit le chef."),
         (
             '"... C\'est rageant", dit le chef.',
-            "milieu | La fonderie à l'arrêt | \"La pompe a lâché. | L'atelier est fermé.",
+            "milieu | parole guillemets | La fonderie à l'arrêt | \"La pompe a lâché. | L'atelier est fermé.",
         ),
-        ("L'atelier est fermé.", "milieu | La fonderie à l'arrêt | C'est rageant\", dit le chef. | Il rouvrira."),
-        ("Il rouvrira.", "fin | La fonderie à l'arrêt | L'atelier est fermé. | "),
+        ("L'atelier est fermé.", "milieu |  | La fonderie à l'arrêt | C'est rageant\", dit le chef. | Il rouvrira."),
+        ("Il rouvrira.", "fin |  | La fonderie à l'arrêt | L'atelier est fermé. | "),
     ]
 
 
@@ -40,6 +40,7 @@ def test_what_is_switched_off_is_left_out() -> None:
     )
     assert build_inputs(article(), NOTHING.model_copy(update={"position": True}))[3][1] == "fin"
     assert build_inputs(article(), NOTHING.model_copy(update={"quotation": True}))[1][0].startswith('"... ')
+    assert build_inputs(article(), NOTHING.model_copy(update={"cues": True}))[1] == (texts[1], "parole guillemets")
 
 
 def test_neighbours_are_counted_and_cut_nearest_to_the_sentence() -> None:
@@ -49,12 +50,12 @@ def test_neighbours_are_counted_and_cut_nearest_to_the_sentence() -> None:
     before, after = build_inputs(long, config)[1][1].split(" | ")
     assert before.endswith("mot avant.")
     assert after.startswith("Après mot")
-    assert len(before) == len(after) == 240
+    assert len(before) == len(after) == 160
 
 
 def test_an_empty_article_and_a_single_sentence() -> None:
     assert build_inputs(Article("a", "", ()), InputConfig()) == []
-    assert build_inputs(article("Seule.", title=""), InputConfig()) == [("Seule.", "début |  |  | ")]
+    assert build_inputs(article("Seule.", title=""), InputConfig()) == [("Seule.", "début |  |  |  | ")]
 
 
 @settings(deadline=None, max_examples=50)

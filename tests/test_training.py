@@ -79,7 +79,7 @@ def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
 
 def test_cross_validation_pools_every_article(project: Path) -> None:
     report, run_id = training.cross_validate(_config(), 3)
-    other, other_id = training.cross_validate(_config("model.cues=false"), 3)
+    other, other_id = training.cross_validate(_config("input.cues=false"), 3)
     assert report.articles == other.articles == 40
     assert report.f1["macro"].value > 0.9
     files = [

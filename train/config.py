@@ -166,13 +166,14 @@ class DataConfig(StrictModel):
 
 
 class InputConfig(StrictModel):
-    """What of the document a classifier sees beside the sentence itself."""
+    """What a classifier sees beside the sentence itself: of its document, and of the cues in it."""
 
     title: StrictBool = True
     before: Annotated[StrictInt, Field(ge=0, le=3)] = 1
     after: Annotated[StrictInt, Field(ge=0, le=3)] = 1
     position: StrictBool = True
     quotation: StrictBool = True
+    cues: StrictBool = True
 
 
 class TfidfConfig(StrictModel):
@@ -182,7 +183,6 @@ class TfidfConfig(StrictModel):
     word_ngrams: Annotated[StrictInt, Field(ge=1, le=5)] = 3
     char_ngrams: Annotated[StrictInt, Field(ge=2, le=7)] = 5
     min_df: PositiveInt = 2
-    cues: StrictBool = True
     C: PositiveFloat = 1.0
 
 

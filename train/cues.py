@@ -106,6 +106,31 @@ def find_cues(text: str) -> tuple[Cue, ...]:
     return tuple(sorted(found, key=lambda cue: (cue.start, cue.end)))
 
 
+#: What a cue is called in the text that an encoder reads. Quotation marks and figures it sees for itself.
+_NAMES: dict[Kind, str] = {
+    "source": "source",
+    "speech": "parole",
+    "denial": "démenti",
+    "taken back": "aveu",
+    "conditional": "conditionnel",
+    "hedge": "soupçon",
+}
+
+
+def name_cues(text: str, opened: bool) -> str:
+    """Return the kinds of cues in a raw sentence as French words, and how much of it is quoted.
+
+    ``opened`` says whether a quotation is open before the sentence.
+    """
+    cues = find_cues(text)
+    kinds = {cue.kind for cue in cues}
+    words = [name for kind, name in _NAMES.items() if kind in kinds]
+    inside = _share_inside(text, [cue.start for cue in cues if cue.kind == "quotation"], opened)
+    if inside:
+        words.append("citation" if inside > _WHOLE else "guillemets")
+    return " ".join(words)
+
+
 def cue_features(article: Article) -> list[dict[str, float]]:
     """Return, for each sentence, its cues as numbers: how many of each kind, where, and the quotation's state."""
     opened = open_quotations(article.text, article.sentences)
@@ -128,7 +153,7 @@ def cue_features(article: Article) -> list[dict[str, float]]:
         row |= {
             "open": float(opened[place]),
             "inside": inside,
-            "whole": float(inside > 0.95),
+            "whole": float(inside > _WHOLE),
             "begins quoted": float(bool(marks) and marks[0] == 0),
             "question": float(text.rstrip('"»” ').endswith("?")),
             "exclamation": float("!" in text),
@@ -150,6 +175,8 @@ def cue_features(article: Article) -> list[dict[str, float]]:
     return rows
 
 
+#: From this share of its characters on, a sentence is a quotation.
+_WHOLE = 0.95
 #: How many letters of a cue tell which word it is.
 _STEM = 8
 _FIRST_PERSON = re.compile(r"(?<!\w)(?:je|j'|nous|notre|nos|mon|ma|mes|moi|on)(?!\w)|j'", re.IGNORECASE)

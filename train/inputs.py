@@ -4,7 +4,8 @@ The template is a pair, so that any tokenizer can join it and ``transformers.pip
 ``{"text": …, "text_pair": …}``:
 
 - text: the sentence, normalised; it begins with ``"... `` where a quotation is open before it.
-- pair: ``place | headline | before | after``: the place is début, milieu or fin.
+- pair: ``place | cues | headline | before | after``: the place is début, milieu or fin; the cues are those of the
+  sentence, by name.
 
 What the input config switches off is left out; what it asks for and the document lacks stays as an empty part, so
 that a part keeps its place.
@@ -12,35 +13,37 @@ that a part keeps its place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from train.config import InputConfig
+from train.cues import name_cues
 from train.normalisation import normalise
 from train.schema import Article
 from train.segmentation import open_quotations
 
 #: Characters of the neighbours on one side that are kept, nearest to the sentence: enough to see who speaks.
-_NEIGHBOUR_CHARACTERS = 240
+_NEIGHBOUR_CHARACTERS = 160
 
 
 def build_inputs(article: Article, config: InputConfig) -> list[tuple[str, str]]:
     """Return (text, pair) for each sentence of the article; the pair is empty where the config asks for none."""
     texts = [normalise(text) for text in article.sentence_texts]
-    opened: Sequence[bool] = [False] * len(texts)
-    if config.quotation:
-        opened = open_quotations(article.text, article.sentences)
+    opened = open_quotations(article.text, article.sentences)
     return [
-        (f'"... {text}' if opened[place] else text, _context(article.title, texts, place, config))
+        (
+            f'"... {text}' if opened[place] and config.quotation else text,
+            _context(article, texts, place, opened[place], config),
+        )
         for place, text in enumerate(texts)
     ]
 
 
-def _context(title: str, texts: list[str], place: int, config: InputConfig) -> str:
+def _context(article: Article, texts: list[str], place: int, opened: bool, config: InputConfig) -> str:
     parts = []
     if config.position:
         parts.append("début" if place == 0 else "fin" if place == len(texts) - 1 else "milieu")
+    if config.cues:
+        parts.append(name_cues(article.sentence_texts[place], opened and config.quotation))
     if config.title:
-        parts.append(normalise(title))
+        parts.append(normalise(article.title))
     if config.before:
         before = " ".join(texts[max(0, place - config.before) : place])
         parts.append(before[-_NEIGHBOUR_CHARACTERS:])

@@ -79,7 +79,7 @@ class TfidfClassifier(Classifier):
         weights = dict(enumerate(np.sqrt(len(gold) / np.maximum(counts, 1) / len(LABELS))))
         regression = LogisticRegression(C=self.model.C, class_weight=weights, max_iter=1000, tol=1e-3)
         self.parts["regression"] = regression.fit(self._features(train, fit=True), gold)
-        if self.model.cues:
+        if self.inputs.cues:
             trees = HistGradientBoostingClassifier(
                 max_iter=200,
                 learning_rate=0.07,
@@ -117,7 +117,7 @@ class TfidfClassifier(Classifier):
 
     def _logits(self, articles: Sequence[Article]) -> NDArray[np.float64]:
         logits: NDArray[np.float64] = self.parts["regression"].decision_function(self._features(articles))
-        if self.model.cues:
+        if self.inputs.cues:
             shares = self.parts["trees"].predict_proba(self._tree_features(articles))
             logits = logits + _TREES * np.log(np.maximum(shares, 1e-9))
         return logits
@@ -139,7 +139,7 @@ class TfidfClassifier(Classifier):
             blocks.append(_NEIGHBOUR_WEIGHT * titles[np.repeat(np.arange(len(articles)), [len(t) for t in texts])])
         if self.inputs.quotation:
             blocks.append(apply("narration", [line for article in articles for line in _narration(article)]))
-        if self.model.cues:
+        if self.inputs.cues:
             rows = [row for article in articles for row in self._cues(article)]
             cues = apply("scale", apply("cues", rows))
             blocks += [cues, *_shifted(cues, around, starts)]
