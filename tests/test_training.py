@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -78,8 +79,8 @@ def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
 
 
 def test_cross_validation_pools_every_article(project: Path) -> None:
-    report, run_id = training.cross_validate(_config(), 3)
-    other, other_id = training.cross_validate(_config("input.cues=false"), 3)
+    (report,), run_id = training.cross_validate(_config(), 3)
+    (other,), other_id = training.cross_validate(_config("input.cues=false"), 3)
     assert report.articles == other.articles == 40
     assert report.f1["macro"].value > 0.9
     files = [
@@ -90,6 +91,14 @@ def test_cross_validation_pools_every_article(project: Path) -> None:
     assert result.columns == [f"tfidf-cv3 (runs:/{run_id})", f"tfidf-cv3 (runs:/{other_id})", "difference"]
     with pytest.raises(SelonError, match="there are only 40 stories"):
         training.cross_validate(_config(), 41)
+
+
+def test_cross_validation_also_reports_each_file(project: Path) -> None:
+    files = "data.train=[data/corpus/train.jsonl,data/corpus/test.jsonl]"
+    (pooled, first, second), _ = training.cross_validate(_config(files, "data.test=[seeds]", "input.cues=false"), 2)
+    assert [report.articles for report in (pooled, first, second)] == [52, 40, 12]
+    assert (first.name, second.name) == ("cross-validation-corpus-train", "cross-validation-corpus-test")
+    assert np.array_equal(np.add(first.confusion, second.confusion), pooled.confusion)
 
 
 # --- data that does not hold -----------------------------------------------------------------------------

@@ -96,8 +96,9 @@ def train(
     from train.evaluation import report_table
 
     if cross_validate:
-        report, run_id = training.cross_validate(resolved, cross_validate)
-        out.print(report_table(report))
+        reports, run_id = training.cross_validate(resolved, cross_validate)
+        for report in reports:
+            out.print(report_table(report))
         out.print(f"\nrun: runs:/{run_id}\nnext: selon compare runs:/OTHER runs:/{run_id} --on cross-validation")
         return
     trained = training.train(resolved, resume)

@@ -110,10 +110,11 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
     return Trained(f"models:/{tracking.REGISTERED}/{version}", run.id, tracking.champion() == version, reports)
 
 
-def cross_validate(config: TrainConfig, folds: int) -> tuple[Report, str]:
+def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
     """Fit and predict ``folds`` times over the training articles, near-duplicates together.
 
-    Returns the pooled report and the id of the run, which keeps every prediction.
+    Returns the pooled report, followed by one for each file of ``data.train`` where there are several (written and
+    real articles are not equally hard), and the id of the run, which keeps every prediction.
     """
     data = read_data(config)
     parts = _folds(data.train, folds, config.seed)
@@ -130,12 +131,22 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[Report, str]:
             predicted += classifier.predict_proba(out)
             so_far = summarise(held, predicted, "cross-validation")
             run.figures({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
-        report = summarise(held, predicted, "cross-validation")
-        run.figures(report.figures())
-        run.json(report.model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
+        reports = [summarise(held, predicted, "cross-validation"), *_by_file(config, held, predicted)]
+        for report in reports:
+            run.figures(report.figures())
+        run.json(reports[0].model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
         run.json(predictions_of(held, predicted), "cross-validation.predictions.json")
-        _log_pictures(run, held, predicted, report)
-    return report, run.id
+        _log_pictures(run, held, predicted, reports[0])
+    return reports, run.id
+
+
+def _by_file(config: TrainConfig, held: list[Article], predicted: list[Probabilities]) -> Iterator[Report]:
+    """Yield a report for each file of ``data.train``, where there is more than one."""
+    for path in config.data.train if len(config.data.train) > 1 else ():
+        own = {article.id for article in read_all([project_path(path)], _press(config))}
+        places = [place for place, article in enumerate(held) if article.id in own]
+        name = f"cross-validation-{Path(path).parent.name}-{Path(path).stem}"
+        yield summarise([held[i] for i in places], [predicted[i] for i in places], name)
 
 
 def _folds(articles: Sequence[Article], folds: int, seed: int) -> list[tuple[list[Article], list[Article]]]:
