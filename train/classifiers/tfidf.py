@@ -9,13 +9,13 @@ which a linear model cannot say. For the training sentences these logits come fr
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import skops.io
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, vstack
 from scipy.special import log_softmax
@@ -53,6 +53,23 @@ _TRUSTED = [
 ]
 #: Words, numbers by their kind, and the marks that carry meaning here.
 _WORD = r"(?u)\w+|[\"?!:%⊢⊣]"
+
+
+def _skops() -> Any:
+    """Return ``skops.io``, imported without PyTorch.
+
+    It looks for scikit-learn's types in every module of it, and one of those would import PyTorch where that is
+    installed: seconds, and 700 MB that a server would hold for nothing.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # so Python says: not there
+    try:
+        import skops.io
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return skops.io
 
 
 class TfidfClassifier(Classifier):
@@ -114,14 +131,14 @@ class TfidfClassifier(Classifier):
 
     def save(self, folder: Path) -> None:
         """Write ``model.skops``."""
-        skops.io.dump(self.parts, folder / _FILE)
+        _skops().dump(self.parts, folder / _FILE)
 
     @classmethod
     def load(cls, folder: Path, model: TfidfConfig, inputs: InputConfig) -> Self:
         """Read ``model.skops``; nothing but scikit-learn's and NumPy's own types is allowed in it."""
         classifier = cls(model, inputs)
         try:
-            classifier.parts = skops.io.load(folder / _FILE, trusted=_TRUSTED)
+            classifier.parts = _skops().load(folder / _FILE, trusted=_TRUSTED)
         except Exception as error:  # skops raises whatever its readers raise
             raise SelonError(f"{folder / _FILE}: cannot be read ({error}); get the model again") from None
         return classifier
