@@ -75,6 +75,14 @@ def test_what_was_saved_is_read_back(saved: Path) -> None:
     assert bundle_sha256(saved) == sha256(saved / MANIFEST)
 
 
+def test_a_manifest_from_before_the_held_out_figures_is_read(saved: Path) -> None:
+    manifest = saved / MANIFEST
+    tree = json.loads(manifest.read_text(encoding="utf-8"))
+    del tree["held_out"]
+    manifest.write_text(json.dumps(tree), encoding="utf-8")
+    assert read_bundle(saved).held_out is None
+
+
 def test_only_the_finished_folder_is_left(saved: Path) -> None:
     assert names(saved.parent) == ["model"]
     assert saved.stat().st_mode & 0o755 == 0o755

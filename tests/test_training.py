@@ -17,6 +17,7 @@ import pytest
 from filelock import FileLock
 
 from train import tracking, training
+from train.bundle import read_bundle
 from train.classifiers.base import family
 from train.classifiers.tfidf import TfidfClassifier
 from train.comparison import compare, from_predictions
@@ -76,6 +77,19 @@ def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
     assert len(tree["golden"][0]["probabilities"]) == 4
     card = (tracking.resolve("models:/selon/2") / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: fr\n")
+
+
+def test_the_bundle_carries_its_held_out_figures(trained: Path) -> None:
+    for version in ("1", "2"):
+        bundle = read_bundle(tracking.resolve(f"models:/selon/{version}"))
+        run_id = tracking.run_of(f"models:/selon/{version}")
+        assert run_id is not None
+        logged = json.loads(tracking.read_artifact(run_id, "test.json").read_text())
+        assert bundle.held_out is not None
+        assert bundle.held_out.sources == ("data/corpus/test.jsonl",)
+        assert bundle.held_out.articles == logged["articles"] == 12
+        for name in ("precision", "natural_precision"):
+            assert getattr(bundle.held_out, name) == pytest.approx(logged[name], abs=1e-4)
 
 
 def test_cross_validation_pools_every_article(project: Path) -> None:

@@ -34,6 +34,20 @@ class Golden(StrictModel):
     probabilities: tuple[tuple[float, ...], ...]
 
 
+class HeldOut(StrictModel):
+    """How often each label was right, from 0 to 1, on articles that the model had not seen.
+
+    ``natural_precision`` is reweighted to the labels' shares in ordinary press articles, where denials are rare.
+    """
+
+    sources: tuple[str, ...]
+    fingerprint: str
+    articles: int
+    counts: dict[str, int]
+    precision: dict[str, float]
+    natural_precision: dict[str, float]
+
+
 class Bundle(StrictModel):
     """What ``bundle.json`` says. ``files`` maps each other file of the folder to its SHA-256."""
 
@@ -50,6 +64,7 @@ class Bundle(StrictModel):
     training_seconds: float
     created: str
     golden: tuple[Golden, ...] = ()
+    held_out: HeldOut | None = None
     files: dict[str, str] = Field(default_factory=dict)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from train import __version__, metrics, tracking
-from train.bundle import Bundle, Golden, whole_folder, write_manifest
+from train.bundle import Bundle, Golden, HeldOut, whole_folder, write_manifest
 from train.classifiers.base import Classifier, Fitting, family
 from train.config import TrainConfig, project_path, project_root
 from train.corpus import content_key, fingerprint, read_all
@@ -103,7 +103,10 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
             with tempfile.TemporaryDirectory(prefix="selon-") as work:
                 folder = Path(work) / "bundle"
                 save(classifier, config, data, seconds, folder)
-                reports = _evaluate_and_log(Labeller.open(folder), data, run)
+                labeller = Labeller.open(folder)
+                reports = _evaluate_and_log(labeller, data, run)
+                known = {"held_out": _held_out(config, reports[-1])}
+                write_manifest(folder, labeller.bundle.model_copy(update=known))
                 run.figures({"training_seconds": seconds})
                 version = tracking.log_model(folder)
     _tidy(place)
@@ -210,6 +213,18 @@ def _evaluate_and_log(labeller: Labeller, data: Data, run: tracking.Run) -> list
         _log_pictures(run, articles, probabilities, report)
         reports.append(report)
     return reports
+
+
+def _held_out(config: TrainConfig, report: Report) -> HeldOut:
+    """Return what the model carries of its figures, so that whoever reads its labels can be told."""
+    return HeldOut(
+        sources=config.data.test,
+        fingerprint=report.fingerprint,
+        articles=report.articles,
+        counts=report.counts,
+        precision={label: round(value, 4) for label, value in report.precision.items()},
+        natural_precision={label: round(value, 4) for label, value in report.natural_precision.items()},
+    )
 
 
 def _log_pictures(
