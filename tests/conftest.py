@@ -93,8 +93,8 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_project(tmp_path_factory: pytest.TempPathFactory, encoders: Path) -> Callable[[], Path]:
-    """Return a function that makes a project root: toy corpus, seed article, configs, encoders, empty mlruns/."""
+def make_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Return a function that makes a project root: toy corpus, seed article, configs, empty mlruns/, no encoders."""
 
     def make() -> Path:
         root = tmp_path_factory.mktemp("project")
@@ -103,10 +103,21 @@ def make_project(tmp_path_factory: pytest.TempPathFactory, encoders: Path) -> Ca
         write_rows(root / "data/corpus/validation.jsonl", toy_rows(12, 2, "b"))
         write_rows(root / "data/corpus/test.jsonl", toy_rows(12, 3, "c"))
         shutil.copytree(REPOSITORY / "seeds", root / "seeds")
-        (root / "encoders").symlink_to(encoders)
         (root / "configs").mkdir()
         (root / "configs/tfidf.yaml").write_text(TFIDF, encoding="utf-8")
         (root / "configs/petit.yaml").write_text(CAMEMBERT, encoding="utf-8")
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_project(make_root: Callable[[], Path], encoders: Path) -> Callable[[], Path]:
+    """Return a function that makes a project root with encoders to fine-tune."""
+
+    def make() -> Path:
+        root = make_root()
+        (root / "encoders").symlink_to(encoders)
         return root
 
     return make

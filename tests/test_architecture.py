@@ -38,7 +38,9 @@ def test_the_import_contracts_hold() -> None:
     assert "Contracts: 2 kept, 0 broken." in done.stdout
 
 
-@pytest.mark.parametrize("module", ["labeller", "labelling", "corpus", "press", "bundle", "config", "cli"])
+@pytest.mark.parametrize(
+    "module", ["labeller", "labelling", "corpus", "press", "bundle", "config", "cli", "scoring", "service.server"]
+)
 def test_labelling_imports_nothing_heavy(module: str) -> None:
     loaded = modules_after(f"import train.{module}")
     assert "train" in loaded

@@ -43,7 +43,7 @@ def test_version_and_usage(selon: Selon) -> None:
     assert selon("train", "--nope").code == 2
     helped = selon("--help")
     assert helped.code == 0
-    for command in ("train", "pretrain", "evaluate", "compare", "promote", "label", "ui", "corpus"):
+    for command in ("train", "pretrain", "evaluate", "compare", "promote", "label", "serve", "ui", "corpus"):
         assert command in helped.out
 
 

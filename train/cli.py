@@ -261,6 +261,34 @@ def label(
 
 
 @app.command()
+def serve(
+    model: ModelOption = None,
+    port: Annotated[int, typer.Option(help="0 takes any that is free.", min=0, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="Who can reach it; 127.0.0.1 is this machine alone.")] = "127.0.0.1",
+    token_file: Annotated[Path | None, typer.Option(help="A file with the token that clients must send.")] = None,
+    deadline: Annotated[float, typer.Option(help="Seconds a request may take.", min=0.1)] = 30.0,
+    max_body: Annotated[int, typer.Option(help="Bytes of one request.", min=1024)] = 2 * 1024 * 1024,
+    max_sentences: Annotated[int, typer.Option(help="Sentences of one article.", min=1)] = 2000,
+    watch: Annotated[float, typer.Option(help="Seconds between looks at the champion alias.", min=0.05)] = 5.0,
+) -> None:
+    """Answer over HTTP: a page to read articles, a JSON API, MLflow's scoring protocol."""
+    from train.service.server import is_loopback
+    from train.service.server import serve as run_server
+    from train.service.settings import ServiceSettings, read_token
+
+    settings = ServiceSettings(
+        token=read_token(token_file) if token_file else None,
+        deadline=deadline,
+        max_body=max_body,
+        max_sentences=max_sentences,
+        watch=watch,
+    )
+    if not is_loopback(host) and not token_file:
+        err.print(f"selon: {host} can be reached from elsewhere and no --token-file is set: anybody may ask")
+    run_server(model, host, port, settings, lambda address: err.print(f"selon: {address}", highlight=False))
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     """Open MLflow on this project's runs."""
     from train import tracking

@@ -347,6 +347,16 @@ def _registry_state(address: str | None) -> str | None:
     return tracking_uri() if numbered else None
 
 
+def has_registry() -> bool:
+    """Return whether there may be registered models: the project's own database is there, or another was named."""
+    return not _own() or _database().is_file()
+
+
+def recall(address: str | None) -> Path | None:
+    """Return the folder that ``resolve`` would return, where it is known without asking MLflow."""
+    return _recall(address, _registry_state(address))
+
+
 def _recall(address: str | None, state: str | None) -> Path | None:
     try:
         entry = json.loads((_home() / "resolved.json").read_text(encoding="utf-8"))[address or ""]

@@ -1,0 +1,261 @@
+"""The reader page in headless Chromium, against a real server; skipped with a reason where there is none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from train.corpus import read_articles
+from train.schema import LABELS
+from train.service.app import create_app
+from train.service.served import Keeper
+from train.service.settings import ServiceSettings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev group)")
+CHROMIUM = os.environ.get("SELON_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or SELON_CHROMIUM")
+NASTY = "<img src=x onerror=\"document.title='oups'\"> dit </textarea><script>document.title='oups'</script>"
+TEXT = f"Le maire dément la grève. L'eau monte, selon la mairie.\n{NASTY}.\n=1+1 monte, selon « {NASTY} »."
+
+
+@pytest.fixture(scope="module")
+def serve(folder: Path) -> Iterator[Callable[..., str]]:
+    servers = []
+
+    def start(**settings: Any) -> str:
+        config = uvicorn.Config(
+            create_app(Keeper(str(folder)), ServiceSettings(**settings)), port=0, log_config=None, ws="none"
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        deadline = time.monotonic() + 30
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+
+    yield start
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(serve: Callable[..., str]) -> str:
+    return serve()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    context = browser.new_context(locale="fr-FR", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(address)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def _read(page: Any, text: str, title: str = "") -> None:
+    page.fill("#title", title)
+    page.fill("#text", text)
+    page.click("#read")
+    page.wait_for_selector("#reading:not([hidden])")
+
+
+def _labels(page: Any) -> list[str]:
+    classes = [node.get_attribute("class").split() for node in page.query_selector_all(".sentence")]
+    return [next(label for label in LABELS if label in names) for names in classes]
+
+
+def _saved(page: Any, selector: str, tmp_path: Path) -> Path:
+    with page.expect_download() as download:
+        page.click(selector)
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_the_example_is_read(page: Any) -> None:
+    page.click("#example")
+    page.wait_for_selector(".sentence")
+    labels = _labels(page)
+    assert len(labels) > 20
+    counts = {name: int(page.inner_text(f'[data-filter="{name}"] .count')) for name in LABELS}
+    assert counts == {name: labels.count(name) for name in LABELS}
+    assert page.locator(".sentence > svg.mark").count() == len(labels)
+    assert page.locator("#body p").count() == 18
+    assert page.inner_text(".meaning") == "L’étiquette dit qui se porte garant, pas ce qui est vrai."
+    assert "justes sur 100" in page.inner_text('[data-filter="claim"]')
+    assert "12 articles jamais vus" in page.inner_text("#reliability")
+    assert page.locator(".cue", has_text="selon").count() > 0
+
+
+def test_markup_in_an_article_is_text(page: Any, tmp_path: Path) -> None:
+    _read(page, TEXT, NASTY)
+    assert page.title().startswith("<img")
+    assert page.inner_text("#headline") == NASTY
+    assert NASTY in page.inner_text("#body")
+    assert page.locator("#reading img, #reading script, #body a").count() == 0
+    page.hover(".sentence >> nth=2")
+    assert page.locator("#detail img").count() == 0
+    rows = list(
+        csv.DictReader(
+            io.StringIO(_saved(page, '[data-download="csv"]', tmp_path).read_text("utf-8-sig"), newline=""),
+            delimiter=";",
+        )
+    )
+    assert len(rows) == page.locator("#claims li").count() > 0
+    assert not any(cell.startswith("=") for row in rows for cell in row.values())
+
+
+def test_probabilities_on_hover_and_focus(page: Any) -> None:
+    _read(page, TEXT)
+    page.hover(".sentence >> nth=0")
+    assert page.inner_text("#detail .heading").startswith("Démenti, ")
+    values = [int(text.split()[0]) for text in page.locator("#detail .value").all_inner_texts()]
+    assert len(values) == 4
+    assert 98 <= sum(values) <= 102
+    assert "Indices relevés" in page.inner_text("#detail")
+    assert "« dément » (démenti)" in page.inner_text("#detail").replace("\u00a0", " ")
+    page.keyboard.press("Tab")
+    page.focus(".sentence >> nth=0")
+    page.keyboard.press("ArrowDown")
+    assert page.inner_text("#detail .heading").startswith("Affirmation, ")
+    assert page.evaluate("document.activeElement.dataset.index") == "1"
+    assert "Affirmation" in page.evaluate("document.activeElement.textContent")  # what a screen reader reads
+
+
+def test_filters(page: Any) -> None:
+    _read(page, TEXT)
+    page.click('[data-filter="denial"]')
+    dimmed = page.locator(".sentence.dimmed").count()
+    assert dimmed == sum(label != "denial" for label in _labels(page)) > 0
+    assert page.get_attribute('[data-filter="denial"]', "aria-pressed") == "true"
+    page.click('[data-filter="denial"]')
+    assert page.locator(".sentence.dimmed").count() == 0
+
+
+def test_corrections_with_one_key(page: Any, tmp_path: Path) -> None:
+    _read(page, TEXT, "Un titre")
+    before = _labels(page)
+    assert page.is_disabled("#corrections")
+    page.focus(".sentence >> nth=0")
+    page.keyboard.press("c")
+    assert _labels(page) == ["background", *before[1:]]
+    assert page.inner_text("#corrections-count") == "1"
+    assert "Corrigé" in page.inner_text("#detail")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("d")
+    page.keyboard.press("a")  # back to what the model said: no correction
+    assert page.inner_text("#corrections-count") == "1"
+    path = _saved(page, "#corrections", tmp_path)
+    (article,) = read_articles(path)
+    assert article.labels == ("background", *before[1:])
+    assert article.title == "Un titre"
+    first = json.loads(path.read_text("utf-8").splitlines()[0])
+    assert first["annotations"] == {"model": "denial", "reader": "background"}
+
+
+def test_the_list_of_claims(page: Any, tmp_path: Path) -> None:
+    _read(page, TEXT)
+    claims = page.locator("#claims li a").all_inner_texts()
+    assert claims[0] == "L'eau monte, selon la mairie."
+    table = json.loads(_saved(page, '[data-download="json"]', tmp_path).read_text("utf-8"))
+    assert [claim["text"] for claim in table["claims"]] == claims
+    assert all(TEXT[claim["start"] : claim["end"]] == claim["text"] for claim in table["claims"])
+    assert len(table["model"]["sha256"]) == 64
+    markdown = _saved(page, '[data-download="md"]', tmp_path).read_text("utf-8")
+    assert "- L'eau monte, selon la mairie." in markdown
+    assert "<script" not in markdown.replace("\\<", "")
+    page.click("#claims a >> nth=0")
+    assert page.evaluate("document.activeElement.dataset.index") == "1"
+
+
+def test_files_of_any_age_are_opened(page: Any, tmp_path: Path) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "cp1252"):
+        path = tmp_path / f"{encoding}.txt"
+        raw = "Le maire dément la grève.\r\nL’eau monte, selon lui."
+        path.write_bytes(raw.encode(encoding))
+        page.set_input_files("#file", path)
+        page.wait_for_selector("#reading:not([hidden])")
+        (claim,) = json.loads(_saved(page, '[data-download="json"]', tmp_path).read_text("utf-8"))["claims"]
+        assert raw[claim["start"] : claim["end"]] == "L’eau monte, selon lui."  # into the file, not the text field
+        assert page.locator("#body p").count() == 2
+        page.click("#again")
+
+
+def test_it_fits_a_phone_and_goes_dark(browser: Any, address: str) -> None:
+    context = browser.new_context(
+        viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    page = context.new_page()
+    page.goto(address)
+    page.tap("#example")
+    page.wait_for_selector(".sentence")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(23, 22, 20)"
+    assert not page.is_visible("#detail")
+    page.locator(".sentence >> nth=3").tap()
+    assert page.is_visible("#detail .rows")
+    page.locator("#detail .close").tap()
+    assert not page.is_visible("#detail")
+    small = page.locator("button:visible").evaluate_all(
+        "all => all.filter(b => b.getBoundingClientRect().height < 24).length"
+    )
+    assert small <= 1  # all but the way back are easy to hit
+    context.close()
+
+
+def test_a_server_that_wants_a_token(browser: Any, serve: Callable[..., str]) -> None:
+    page = browser.new_page()
+    page.goto(serve(token="un-jeton-assez-long"))
+    page.fill("#text", TEXT)
+    page.click("#read")
+    page.wait_for_selector("#token", state="visible")
+    assert "jeton" in page.inner_text("#message")
+    page.fill("#token", "un-jeton-assez-long")
+    page.click("#read")
+    page.wait_for_selector(".sentence")
+    page.close()
+
+
+def test_failures_are_told_in_french(browser: Any, serve: Callable[..., str]) -> None:
+    page = browser.new_page()
+    page.goto(serve(max_body=300, max_sentences=3))
+    for text, said in (
+        ("a" * 400, "trop long pour ce serveur"),
+        ("Un pont. " * 5, "ne peut pas lire cet article"),
+        (" ", "Collez d’abord"),
+    ):
+        page.fill("#text", text)
+        page.click("#read")
+        sync_api.expect(page.locator("#message")).to_contain_text(said)
+    page.route("**/v1/label", lambda route: route.abort())
+    page.fill("#text", "Un pont.")
+    page.click("#read")
+    sync_api.expect(page.locator("#message")).to_contain_text("ne répond pas")
+    page.close()

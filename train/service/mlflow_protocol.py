@@ -1,0 +1,179 @@
+"""MLflow's scoring protocol, so that this server drops in for ``mlflow models serve``.
+
+POST /invocations takes a table with a column ``text`` (a sentence) and perhaps ``document`` (the article around
+it), written in one of MLflow's JSON forms; the answers are those of the model's pyfunc face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictStr, Tag, model_validator
+
+from train import __version__
+from train.schema import Label
+from train.scoring import Placed, answer, place
+from train.service.batching import OverloadError
+from train.service.guard import overloaded
+from train.service.problems import documented
+from train.service.schemas import Text, whole_characters
+from train.service.state import Here
+
+router = APIRouter(tags=["MLflow"])
+_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+Cell = Text | None
+Row = tuple[str | None, str | None]
+"""Text and document."""
+
+
+class Record(BaseModel):
+    """A row of the table; other columns are let be, as MLflow does."""
+
+    text: Cell
+    document: Cell = None
+
+
+class Split(BaseModel):
+    """A table as pandas splits it; other columns are let be."""
+
+    columns: list[StrictStr]
+    data: list[list[Any]]
+    index: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Split:
+        names = self.columns
+        if "text" not in names or len(set(names)) < len(names):
+            raise ValueError("one column is text, and no two have one name")
+        if any(len(row) != len(names) for row in self.data):
+            raise ValueError("every row has one cell a column")
+        cells = (row[names.index(name)] for name in ("text", "document") if name in names for row in self.data)
+        for cell in cells:
+            if not isinstance(cell, str | None):
+                raise ValueError("text and document are strings or null")
+            whole_characters(cell or "")
+        return self
+
+    def rows(self) -> list[Row]:
+        """Return (text, document) a row."""
+        table = [dict(zip(self.columns, row, strict=True)) for row in self.data]
+        return [(row["text"], row.get("document")) for row in table]
+
+
+class Columns(BaseModel):
+    """A table as lists, a list a column."""
+
+    text: list[Cell]
+    document: list[Cell] | None = None
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Columns:
+        if self.document is not None and len(self.document) != len(self.text):
+            raise ValueError("the columns are of one length")
+        return self
+
+
+Table = Split | Columns | list[Record]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    params: Annotated[dict[str, Any], Field(max_length=0)] | None = Field(None, description="The model takes none")
+
+    def rows(self) -> list[Row]:
+        """Return (text, document) a row."""
+        table: Table = next(getattr(self, form) for form in _FORMS if form in type(self).model_fields)
+        if isinstance(table, Split):
+            return table.rows()
+        if isinstance(table, Columns):
+            return list(zip(table.text, table.document or [None] * len(table.text), strict=True))
+        return [(row.text, row.document) for row in table]
+
+
+class SplitForm(_Form):
+    """``{"dataframe_split": {"columns": …, "data": …}}``."""
+
+    dataframe_split: Split
+
+
+class RecordsForm(_Form):
+    """``{"dataframe_records": [{"text": …}, …]}``."""
+
+    dataframe_records: list[Record]
+
+
+class InputsForm(_Form):
+    """``{"inputs": …}``: columns or records."""
+
+    inputs: Columns | list[Record]
+
+
+class InstancesForm(_Form):
+    """``{"instances": …}``: columns or records."""
+
+    instances: Columns | list[Record]
+
+
+def _which(value: Any) -> str | None:
+    if isinstance(value, Mapping):
+        return next((form for form in _FORMS if form in value), None)
+    return next((form for form in _FORMS if hasattr(value, form)), None)
+
+
+Invocation = Annotated[
+    Annotated[SplitForm, Tag("dataframe_split")]
+    | Annotated[RecordsForm, Tag("dataframe_records")]
+    | Annotated[InputsForm, Tag("inputs")]
+    | Annotated[InstancesForm, Tag("instances")],
+    Discriminator(_which, custom_error_type="form", custom_error_message=f"give exactly one of {', '.join(_FORMS)}"),
+]
+
+
+class Scored(BaseModel):
+    """A row of the answer."""
+
+    label: Label
+    p_claim: float
+    p_denial: float
+    p_attribution: float
+    p_background: float
+
+
+class Predictions(BaseModel):
+    """The answer, a row for each row of the table."""
+
+    predictions: list[Scored]
+
+
+@router.post("/invocations", responses=documented(400, 401, 408, 413, 415, 422, 429, 500, 503, 504))
+async def invocations(table: Invocation, here: Here) -> Predictions:
+    """Score a table as MLflow sends it."""
+    served = here.keeper.current
+    rows = table.rows()
+    try:
+        with here.batcher.admit(sum(here.cost(served, document or text or "") for text, document in rows)):
+            placed: list[Placed | None] = await run_sync(lambda: [place(*row) for row in rows])
+            predicted = iter(await here.label(served, [one.article for one in placed if one]))
+    except OverloadError as error:
+        raise overloaded(error) from None
+    answers = [answer(next(predicted)[one.place].probabilities if one else None) for one in placed]
+    return Predictions(predictions=[Scored.model_validate(row) for row in answers])
+
+
+_PLAIN: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
+
+@router.get("/ping", response_class=Response, responses=_PLAIN)
+async def ping() -> Response:
+    """Say that the server is there."""
+    return Response("\n", media_type="text/plain")
+
+
+@router.get("/version", response_class=Response, responses={**_PLAIN, **documented(401)})
+async def version() -> Response:
+    """Return the version of selon."""
+    return Response(__version__, media_type="text/plain")

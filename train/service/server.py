@@ -1,0 +1,101 @@
+"""The process: a socket, uvicorn, and what SIGTERM and SIGHUP do to it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from train.schema import SelonError
+from train.service.app import create_app
+from train.service.served import Keeper
+from train.service.settings import ServiceSettings
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, except that a stop that was asked for and went well ends with exit code 0."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach ``host``."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(model: str | None, host: str, port: int, settings: ServiceSettings, tell: Callable[[str], Any]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what was begun; SIGHUP opens the model anew.
+
+    Parameters
+    ----------
+    model : str or None
+        As ``tracking.resolve`` takes it.
+    host : str
+    port : int
+        0 takes any that is free.
+    settings : ServiceSettings
+    tell : callable
+        Told the address, once requests are answered.
+
+    Raises
+    ------
+    SelonError
+        When there is no such model, or the address cannot be bound.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("train.service").setLevel(logging.INFO)
+    bound = _bind(host, port)
+    with bound:
+        keeper = Keeper(model, settings.watch)
+        config = uvicorn.Config(
+            create_app(keeper, settings),
+            log_config=None,
+            access_log=False,  # ours names routes, not what clients wrote
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.deadline) + 1,
+            timeout_keep_alive=15,
+            h11_max_incomplete_event_size=64 * 1024,
+            ws="none",
+        )
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda number, frame: keeper.ask())
+        shown, number = bound.getsockname()[:2]
+        address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}"
+        _Server(config, lambda: tell(address)).run([bound])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SelonError(f"{host}:{port}: cannot be listened on ({reason}); choose another --host or --port") from None
+    return bound

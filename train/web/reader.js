@@ -1,0 +1,417 @@
+// The reader page. Everything that comes from an article or the server is set as text, never as markup, and no
+// offset is computed here: the server cuts the sentences into parts, and the page lays them side by side.
+
+import { FILES, copyText, download, toRows } from "./takeaway.js";
+import { FAILURES, KINDS, LABELS, french } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const per = new Intl.NumberFormat("fr", { style: "percent", maximumFractionDigits: 0 });
+const decimal = new Intl.NumberFormat("fr", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+
+let labelled = null; // what the server answered
+let title = "";
+let opened = null; // a file's own text: a text field changes its line breaks, and offsets would point elsewhere
+let held = null; // how often each label was right on held-out articles
+let corrected = new Map(); // sentence index → label that the reader chose
+let shown = new Set(); // labels that the filter keeps; empty: all
+let onlyReview = false;
+let current = null; // the sentence whose details are shown
+
+function element(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "data") Object.assign(node.dataset, value);
+    else if (name.includes("-") || name === "role") node.setAttribute(name, value);
+    else node[name] = value;
+  }
+  node.append(...children);
+  return node;
+}
+
+function mark(label) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  svg.setAttribute("class", `mark ${label}`);
+  svg.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `#mark-${label}`);
+  svg.append(use);
+  return svg;
+}
+
+const labelOf = (sentence) => corrected.get(sentence.index) ?? sentence.label;
+const toReview = (sentence) => sentence.review && !corrected.has(sentence.index);
+const nodeOf = (index) => $("body").querySelector(`[data-index="${index}"]`);
+const visible = (sentence) => (!shown.size || shown.has(labelOf(sentence))) && (!onlyReview || toReview(sentence));
+
+// --- asking ---------------------------------------------------------------------------------------------
+
+function say(text) {
+  $("message").textContent = french(text);
+  $("message").hidden = !text;
+  if (text) $("message").scrollIntoView({ block: "nearest" });
+}
+
+async function ask(path, options = {}) {
+  const headers = { ...options.headers };
+  if ($("token").value) headers.Authorization = `Bearer ${$("token").value}`;
+  const response = await fetch(path, { ...options, headers });
+  if (response.status === 401) $("token-field").hidden = false;
+  if (!response.ok) throw Object.assign(new Error("refused"), { status: response.status });
+  return response;
+}
+
+async function read(event) {
+  event?.preventDefault();
+  const text = opened?.shown === $("text").value ? opened.raw : $("text").value;
+  if (!text.trim()) return say("Collez d’abord un article.");
+  say("");
+  $("read").disabled = true;
+  $("read").textContent = "Lecture…";
+  try {
+    title = $("title").value.trim();
+    const body = JSON.stringify({ title, text, parts: true });
+    const response = await ask("v1/label", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    labelled = await response.json();
+    const model = await (await ask("v1/model")).json();
+    // The model may have changed between the two answers; figures of another one would mislead.
+    held = model.sha256 === labelled.model.sha256 ? model.held_out : null;
+    begin();
+  } catch (error) {
+    say(FAILURES[error.status] ?? (error.status ? "Le serveur n’a pas su répondre. Réessayez." : "Le serveur ne répond pas."));
+  } finally {
+    $("read").disabled = false;
+    $("read").textContent = "Lire l’article";
+  }
+}
+
+async function openFile() {
+  const [file] = $("file").files;
+  $("file").value = "";
+  if (!file) return;
+  const bytes = await file.arrayBuffer();
+  try {
+    show(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    show(new TextDecoder("windows-1252").decode(bytes)); // files from old French Windows
+  }
+}
+
+function show(raw) {
+  $("text").value = raw;
+  opened = { raw, shown: $("text").value };
+  $("title").value = "";
+  read();
+}
+
+async function example() {
+  try {
+    show(await (await ask("example.txt")).text());
+  } catch {
+    say("L’exemple manque sur ce serveur.");
+  }
+}
+
+// --- showing --------------------------------------------------------------------------------------------
+
+function begin() {
+  corrected = new Map();
+  shown = new Set();
+  onlyReview = false;
+  current = null;
+  $("compose").hidden = true;
+  $("reading").hidden = false;
+  $("headline").textContent = title || "Article sans titre";
+  $("headline").classList.toggle("untitled", !title);
+  document.title = title ? `${title} · selon` : "selon · qui se porte garant ?";
+  const paragraphs = [];
+  for (const sentence of labelled.sentences) {
+    (paragraphs[sentence.paragraph] ??= []).push(sentence);
+  }
+  $("body").replaceChildren(...paragraphs.map((sentences) => {
+    const paragraph = element("p");
+    sentences.forEach((sentence, place) => paragraph.append(...(place ? [" "] : []), typeset(sentence)));
+    return paragraph;
+  }));
+  if (!labelled.sentences.length) $("body").append(element("p", { className: "none" }, "Il n’y a pas de phrase dans ce texte."));
+  const first = $("body").querySelector(".sentence");
+  if (first) first.tabIndex = 0;
+  hint();
+  provenance();
+  refresh();
+  const review = labelled.sentences.filter(toReview).length;
+  $("status").textContent = `${labelled.sentences.length} phrases, dont ${review} à relire.`;
+  scrollTo(0, 0);
+  $("headline").focus({ preventScroll: true });
+}
+
+function typeset(sentence) {
+  const node = element("span", { className: "sentence", tabIndex: -1, data: { index: sentence.index } });
+  node.append(element("span", { className: "sr said" }));
+  for (const part of sentence.parts) {
+    const kinds = part.kinds.filter((kind) => kind !== "figure");
+    node.append(kinds.length ? element("span", { className: "cue" }, part.text) : part.text);
+  }
+  return node;
+}
+
+// Brings every sentence, count and list in line with the labels, corrections and filters.
+function refresh() {
+  for (const sentence of labelled.sentences) {
+    const node = nodeOf(sentence.index);
+    const label = labelOf(sentence);
+    node.classList.remove(...Object.keys(LABELS));
+    node.classList.add(label);
+    node.classList.toggle("review", toReview(sentence));
+    node.classList.toggle("corrected", corrected.has(sentence.index));
+    node.classList.toggle("dimmed", !visible(sentence));
+    const notes = [toReview(sentence) && "à relire", corrected.has(sentence.index) && "corrigé"].filter(Boolean);
+    node.querySelector(".said").textContent = `${LABELS[label].name}${notes.map((note) => `, ${note}`).join("")} : `;
+    node.querySelector("svg.mark")?.remove();
+    node.prepend(mark(label));
+  }
+  legend();
+  claims();
+  $("corrections-count").textContent = corrected.size || "";
+  $("corrections").disabled = !corrected.size;
+  arrangeMarks();
+}
+
+// Marks of sentences that begin on one line stand side by side in the margin.
+function arrangeMarks() {
+  const lines = new Map();
+  for (const node of $("body").querySelectorAll(".sentence svg.mark")) {
+    const line = Math.round(node.getBoundingClientRect().top + scrollY);
+    lines.set(line, [...(lines.get(line) ?? []), node]);
+  }
+  for (const nodes of lines.values()) {
+    nodes.forEach((node, place) => node.style.setProperty("--slot", nodes.length - 1 - place));
+  }
+}
+
+function legend() {
+  const count = (keep) => labelled.sentences.filter(keep).length;
+  const focused = document.activeElement?.dataset?.filter;
+  const buttons = Object.entries(LABELS).map(([label, { name, means }]) => {
+    // 0 stands for a label that was never given there: nothing is known of it.
+    const right = held?.natural_precision[label] ? Math.round(100 * held.natural_precision[label]) : null;
+    return element(
+      "button",
+      { type: "button", className: `filter ${label}`, data: { filter: label }, "aria-pressed": String(shown.has(label)) },
+      mark(label),
+      element("span", { className: "name" }, name),
+      element("span", { className: "count" }, String(count((s) => labelOf(s) === label))),
+      element("span", { className: "means" }, means),
+      element("span", { className: "right" }, right === null ? "" : `${right} juste${right > 1 ? "s" : ""} sur 100`),
+    );
+  });
+  buttons.push(element(
+    "button",
+    { type: "button", className: "filter review", data: { filter: "review" }, "aria-pressed": String(onlyReview) },
+    element("span", { className: "question", "aria-hidden": "true" }, "?"),
+    element("span", { className: "name" }, "À relire"),
+    element("span", { className: "count" }, String(count(toReview))),
+    element("span", { className: "means" }, "le modèle n’est pas assez sûr"),
+  ));
+  $("legend").replaceChildren(...buttons);
+  if (focused) $("legend").querySelector(`[data-filter="${focused}"]`)?.focus();
+  $("reliability").textContent = held
+    ? `Justesse mesurée sur ${held.articles} articles jamais vus, ramenée à la part de chaque étiquette dans la presse.`
+    : "Ce modèle ne porte pas de chiffres sur des articles jamais vus.";
+}
+
+function filter(event) {
+  const which = event.target.closest("[data-filter]")?.dataset.filter;
+  if (!which) return;
+  if (which === "review") onlyReview = !onlyReview;
+  else if (!shown.delete(which)) shown.add(which);
+  refresh();
+  const left = labelled.sentences.filter(visible).length;
+  $("status").textContent = `${left} phrases sur ${labelled.sentences.length}.`;
+}
+
+function hint() {
+  current = null;
+  $("body").querySelector(".sentence.current")?.classList.remove("current");
+  const text = ["Survolez une phrase, ou parcourez l’article avec ", element("kbd", {}, "↓"), " et ", element("kbd", {}, "↑"),
+    " ; ", element("kbd", {}, "N"), " mène à la prochaine phrase à relire."];
+  $("detail").replaceChildren(element("p", { className: "hint" }, ...text));
+  $("detail").classList.remove("open");
+}
+
+// The four probabilities, the cues and the keys to correct, of the sentence under the pointer or the focus.
+function detail(sentence) {
+  current = sentence;
+  for (const node of $("body").querySelectorAll(".sentence.current")) node.classList.remove("current");
+  nodeOf(sentence.index).classList.add("current");
+  const label = labelOf(sentence);
+  const rows = Object.entries(LABELS).map(([one, { name, key }]) => {
+    const chosen = one === label;
+    const bar = element("span", { className: "bar", "aria-hidden": "true" }, element("span", { className: `fill ${one}` }));
+    bar.firstChild.style.setProperty("--share", sentence.probabilities[one]);
+    return element(
+      "button",
+      { type: "button", className: `row${chosen ? " chosen" : ""}`, data: { correct: one }, "aria-pressed": String(chosen),
+        title: `Corriger en « ${name.toLowerCase()} » (touche ${key.toUpperCase()})` },
+      mark(one), element("span", { className: "name" }, name), bar,
+      element("span", { className: "value" }, per.format(sentence.probabilities[one])),
+      element("kbd", { "aria-hidden": "true" }, key.toUpperCase()),
+    );
+  });
+  const close = element("button", { type: "button", className: "close", "aria-label": "Fermer" }, "×");
+  const heading = corrected.has(sentence.index)
+    ? `Corrigé : ${LABELS[label].name.toLowerCase()} (le modèle disait ${LABELS[sentence.label].name.toLowerCase()})`
+    : `${LABELS[label].name}, ${per.format(sentence.confidence)}`;
+  const lines = [close, element("p", { className: "heading" }, french(heading))];
+  if (toReview(sentence)) {
+    const below = `À relire : moins de ${per.format(labelled.review_below)} de confiance.`;
+    lines.push(element("p", { className: "warning" }, french(below)));
+  }
+  if (sentence.truncated) lines.push(element("p", { className: "warning" }, french("Phrase très longue : le modèle n’en a lu que le début.")));
+  lines.push(element("div", { className: "rows", role: "group", "aria-label": "Probabilités ; choisir corrige" }, ...rows));
+  const cues = new Map();
+  for (const { text, kind } of sentence.cues) {
+    if (kind !== "figure") cues.set(`${text.toLowerCase()} ${kind}`, kind === "quotation" ? KINDS[kind] : `${french("« ")}${text}${french(" »")} (${KINDS[kind]})`);
+  }
+  const found = [...new Set(cues.values())].join(", ");
+  lines.push(element("p", { className: "found" }, element("strong", {}, french("Indices relevés : ")), found || "aucun", "."));
+  $("detail").replaceChildren(...lines);
+  $("detail").classList.add("open");
+}
+
+function claims() {
+  const list = labelled.sentences.filter((sentence) => labelOf(sentence) === "claim");
+  $("claims").replaceChildren(...list.map((sentence) => {
+    const link = element("a", { href: `#${sentence.index}`, data: { go: sentence.index } }, sentence.text);
+    return element("li", {}, link, ...(toReview(sentence) ? [" ", element("span", { className: "flag" }, "à relire")] : []));
+  }));
+  $("claims-count").textContent = list.length || "";
+  $("no-claims").hidden = list.length > 0;
+  $("claims-actions").hidden = list.length === 0;
+}
+
+function provenance() {
+  const { model } = labelled;
+  const version = model.version ? `, version ${model.version}` : "";
+  const made = new Date().toLocaleString("fr", { dateStyle: "long", timeStyle: "short" });
+  $("provenance").replaceChildren(element("p", {},
+    french(
+      `Marqué le ${made} par le modèle « ${model.name} »${version} (${model.sha256.slice(0, 12)}), selon ${model.selon}. ` +
+      `Seuil de relecture : ${decimal.format(labelled.review_below)}. Texte : ${labelled.input_sha256.slice(0, 12)}. ` +
+      "Étiquettes automatiques, à vérifier.",
+    )));
+}
+
+// --- correcting and walking -----------------------------------------------------------------------------
+
+function correct(sentence, label) {
+  if (label === sentence.label) corrected.delete(sentence.index);
+  else corrected.set(sentence.index, label);
+  refresh();
+  detail(sentence);
+}
+
+function focus(sentence) {
+  for (const node of $("body").querySelectorAll('.sentence[tabindex="0"]')) node.tabIndex = -1;
+  const node = nodeOf(sentence.index);
+  node.tabIndex = 0;
+  node.focus();
+  node.scrollIntoView({ block: "nearest" });
+}
+
+function walk(from, step, keep = visible) {
+  for (let index = from + step; index >= 0 && index < labelled.sentences.length; index += step) {
+    if (keep(labelled.sentences[index])) return focus(labelled.sentences[index]);
+  }
+}
+
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const node = event.target.closest(".sentence");
+  if (!node) return;
+  const sentence = labelled.sentences[Number(node.dataset.index)];
+  const label = Object.keys(LABELS).find((one) => LABELS[one].key === event.key.toLowerCase());
+  const moves = {
+    ArrowDown: () => walk(sentence.index, 1), ArrowRight: () => walk(sentence.index, 1),
+    ArrowUp: () => walk(sentence.index, -1), ArrowLeft: () => walk(sentence.index, -1),
+    Home: () => walk(-1, 1), End: () => walk(labelled.sentences.length, -1),
+    n: () => walk(sentence.index, 1, toReview), N: () => walk(sentence.index, -1, toReview),
+    Escape: hint,
+  };
+  if (label) correct(sentence, label);
+  else if (moves[event.key]) moves[event.key]();
+  else return;
+  event.preventDefault();
+}
+
+function sentenceAt(event) {
+  const node = event.target.closest?.(".sentence");
+  return node ? labelled.sentences[Number(node.dataset.index)] : null;
+}
+
+// --- taking away ----------------------------------------------------------------------------------------
+
+// What the files are made of: the sentences as the reader left them.
+function reading() {
+  const sentences = labelled.sentences.map((sentence) => ({
+    ...sentence, said: sentence.label, label: labelOf(sentence), review: toReview(sentence), corrected: corrected.has(sentence.index),
+  }));
+  return { ...labelled, title, sentences };
+}
+
+const name = (what, ending) => `${what}-${labelled.input_sha256.slice(0, 8)}.${ending}`;
+
+async function copy() {
+  await copyText(reading());
+  $("status").textContent = "Liste copiée.";
+  $("copy").textContent = "Copié";
+  setTimeout(() => { $("copy").textContent = "Copier la liste"; }, 2000);
+}
+
+// --- wiring ---------------------------------------------------------------------------------------------
+
+$("compose").addEventListener("submit", read);
+$("open").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", openFile);
+$("example").addEventListener("click", example);
+$("again").addEventListener("click", () => {
+  $("reading").hidden = true;
+  $("compose").hidden = false;
+  $("text").focus();
+});
+$("legend").addEventListener("click", filter);
+$("cues").addEventListener("change", () => $("body").classList.toggle("plain", !$("cues").checked));
+// A pointer that rests while the page scrolls beneath it, or a finger, points at nothing.
+$("body").addEventListener("pointermove", (event) => {
+  if (event.pointerType !== "mouse" || !(event.movementX || event.movementY)) return;
+  const found = sentenceAt(event);
+  if (found && found !== current) detail(found);
+});
+$("body").addEventListener("focusin", (event) => { const found = sentenceAt(event); if (found) detail(found); });
+$("body").addEventListener("click", (event) => { const found = sentenceAt(event); if (found) focus(found); });
+$("body").addEventListener("keydown", key);
+$("detail").addEventListener("click", (event) => {
+  if (event.target.closest(".close")) hint();
+  const label = event.target.closest("[data-correct]")?.dataset.correct;
+  if (label && current) correct(current, label);
+});
+$("claims").addEventListener("click", (event) => {
+  const go = event.target.closest("[data-go]");
+  if (!go) return;
+  event.preventDefault();
+  shown.clear();
+  onlyReview = false;
+  refresh();
+  focus(labelled.sentences[Number(go.dataset.go)]);
+});
+$("copy").addEventListener("click", copy);
+$("claims-actions").addEventListener("click", (event) => {
+  const form = event.target.dataset.download;
+  if (form) download(name("affirmations", form), FILES[form].type, FILES[form].write(reading()));
+});
+$("corrections").addEventListener("click", () =>
+  download(name("corrections", "jsonl"), "application/x-ndjson", toRows(reading())));
+new ResizeObserver(arrangeMarks).observe($("body"));
+ask("v1/model").then((response) => response.json()).then(
+  (model) => { $("served").textContent = french(`modèle « ${model.name} »`); },
+  () => {},
+);

@@ -1,0 +1,24 @@
+// The words of the reader page, and French spacing.
+
+export const LABELS = {
+  claim: { name: "Affirmation", plural: "affirmations", key: "a", means: "quelqu’un l’avance, avec quelque chose à vérifier" },
+  denial: { name: "Démenti", plural: "démentis", key: "d", means: "quelqu’un rejette ou conteste" },
+  attribution: { name: "Attribution", plural: "attributions", key: "t", means: "une parole, une source, rien de plus à vérifier" },
+  background: { name: "Contexte", plural: "phrases de contexte", key: "c", means: "le journal le donne pour établi" },
+};
+export const KINDS = {
+  source: "source", speech: "parole", denial: "démenti", "taken back": "démenti écarté", conditional: "conditionnel",
+  hedge: "réserve", quotation: "guillemets", figure: "chiffre",
+};
+export const FAILURES = {
+  401: "Ce serveur demande un jeton d’accès : saisissez-le, puis relancez.",
+  408: "L’envoi a pris trop de temps. Réessayez.",
+  413: "L’article est trop long pour ce serveur. Collez-le en plusieurs fois.",
+  422: "Le serveur ne peut pas lire cet article : il est trop long ou contient des caractères abîmés.",
+  429: "Le serveur est très occupé. Réessayez dans quelques secondes.",
+  503: "Le serveur est très occupé. Réessayez dans quelques secondes.",
+  504: "L’article demande trop de temps. Collez-le en plusieurs fois.",
+};
+
+// French spacing for our own words: no line begins with a colon or ends with an opening mark.
+export const french = (text) => text.replaceAll("« ", "«\u00a0").replace(/ ([»:;?!%])/g, "\u00a0$1");
