@@ -107,7 +107,7 @@ def test_a_folder_without_a_manifest_is_refused(saved: Path) -> None:
 
 def test_a_newer_format_is_refused_whatever_else_is_in_it(saved: Path) -> None:
     mend(saved, format=FORMAT + 1, something_new={})
-    assert refusal(saved) == f"{MANIFEST}: format 2 is newer than this selon reads (1); update selon"
+    assert refusal(saved) == f"{MANIFEST}: format 3 is newer than this selon reads (2); update selon"
 
 
 @pytest.mark.parametrize(

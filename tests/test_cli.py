@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from train import __version__, tracking
-from train.labelling import COLUMNS
+from train.labelling.rows import COLUMNS
 
 SEED = "seeds/000_67de78d66b7b359b.txt"
 Selon = Callable[..., Any]
@@ -102,7 +103,8 @@ def test_label_writes_rows_and_provenance(form: str, trained: Path, tmp_path: Pa
     done = selon("label", SEED, "--model", "models:/selon/2", "--format", form)
     with output.open(encoding="utf-8", newline="") as file:
         assert done.out == file.read()
-    assert json.loads(done.err) == said
+    assert json.loads(done.err.splitlines()[0]) == said
+    assert re.fullmatch(r"1 article, \d+ sentences, 0 skipped, .* s, [\d,]+ sentences/s", done.err.splitlines()[-1])
 
 
 def test_label_shows_a_table_or_the_input(trained: Path, selon: Selon) -> None:
@@ -251,7 +253,7 @@ def test_labels_that_do_not_hold(content: str, said: str, project: Path, selon: 
         ("no interrupted training", ["train", "configs/tfidf.yaml", "--resume"]),
         ("no model yet", ["label", SEED]),
         ("none.txt: cannot be read", ["label", "none.txt"]),
-        ("--output needs --format", ["label", SEED, "--output", "x"]),
+        ("its ending names no format", ["label", SEED, "--output", "x.doc"]),
         ("this is no saved model", ["label", SEED, "--model", "configs"]),
         ("this is no saved model", ["evaluate", "configs"]),
         ("compare takes two models or more", ["compare", "configs"]),
@@ -275,7 +277,7 @@ def test_models_and_places_that_do_not_fit(
     compare = ("compare", "models:/selon/1", "models:/selon/2", *test, "--output")
     _refused(selon, trained, "holds other things", *compare, ".")
     label = ("label", SEED, "--format", "csv", "--model", "models:/selon/2", "--output")
-    _refused(selon, trained, "is a folder; name a file", *label, tmp_path)
+    _refused(selon, trained, "holds other things; name a new or an empty folder", *label, tmp_path)
     _refused(selon, trained, "cannot be written", *label, tmp_path / "none/x.csv")
     (tmp_path / "none.jsonl").write_text(ROW, encoding="utf-8")
     _refused(selon, trained, "is a file; name a folder", *compare, tmp_path / "none.jsonl")

@@ -62,7 +62,8 @@ def test_provenance_names_the_model(trained: Path) -> None:
     said = Labeller.open(folder).provenance()
     assert said["model"] == "petit"
     assert len(said["model_sha256"]) == 64
-    assert set(said) == {"selon", "model", "model_sha256", "review_below"}
+    assert said["precision"] == "fp32"
+    assert set(said) == {"selon", "model", "model_sha256", "precision", "review_below"}
 
 
 @pytest.mark.parametrize("name", ["tfidf", "petit"])

@@ -8,6 +8,7 @@ renamed: a bundle is there whole or not at all.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 from pydantic import Field, ValidationError
 
@@ -23,7 +24,8 @@ from train.config import InputConfig, ModelConfig, StrictModel
 from train.schema import LABELS, SelonError
 
 MANIFEST = "bundle.json"
-FORMAT = 1
+#: 2 knows the int8 graph; 1 is read as well.
+FORMAT = 2
 
 
 class Golden(StrictModel):
@@ -48,8 +50,23 @@ class HeldOut(StrictModel):
     natural_precision: dict[str, float]
 
 
+class Int8Check(StrictModel):
+    """How a quantised graph compared with the fp32 one on validation, and whether it was therefore kept.
+
+    ``agreement`` is the share of equal labels, ``f1_loss`` what it costs in macro-F1, 0 to 1.
+    """
+
+    kept: bool
+    agreement: float
+    f1_loss: float
+
+
 class Bundle(StrictModel):
-    """What ``bundle.json`` says. ``files`` maps each other file of the folder to its SHA-256."""
+    """What ``bundle.json`` says. ``files`` maps each other file of the folder to its SHA-256.
+
+    ``precision`` names the graph that answers on a CPU, int8 only where ``int8`` says that it was kept. Golden
+    probabilities are always those of the fp32 graph.
+    """
 
     format: int = FORMAT
     selon: str
@@ -65,6 +82,8 @@ class Bundle(StrictModel):
     created: str
     golden: tuple[Golden, ...] = ()
     held_out: HeldOut | None = None
+    precision: Literal["fp32", "int8"] = "fp32"
+    int8: Int8Check | None = None
     files: dict[str, str] = Field(default_factory=dict)
 
 
@@ -98,14 +117,28 @@ def whole_folder(target: Path) -> Iterator[Path]:
 @contextmanager
 def whole_file(target: Path) -> Iterator[TextIO]:
     """Give a text file (UTF-8) that becomes ``target`` at the end, synced; on an error nothing is left."""
+    with whole_binary(target) as raw:
+        file = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+        try:
+            yield file
+        finally:
+            file.detach()  # flushed; else it would close what is still to be synced
+
+
+@contextmanager
+def whole_binary(target: Path, beside: Path | None = None) -> Iterator[BinaryIO]:
+    """Give a file that becomes ``target`` at the end, synced; on an error nothing is left.
+
+    Until then it lies in the folder ``beside`` (of the same file system), else in the target's own.
+    """
     if target.is_dir():
         raise SelonError(f"{target}: this is a folder; name a file")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=beside or target.parent)
     except OSError as error:
         raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

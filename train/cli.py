@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from train import __version__
-from train.schema import SelonError
+from train.labelling.choices import Engine, Form, Kind
+from train.schema import Device, SelonError
 
 if TYPE_CHECKING:
     from train.comparison import Comparison
@@ -45,14 +46,6 @@ Press = Annotated[str | None, typer.Option(help="The text of stand-off labels; e
 ModelOption = Annotated[
     str | None, typer.Option(help="A folder, runs:/ID, models:/selon/N or models:/selon@champion (the default).")
 ]
-
-
-class LabelFormat(StrEnum):
-    """What `selon label` writes."""
-
-    table = "table"
-    jsonl = "jsonl"
-    csv = "csv"
 
 
 class TableFormat(StrEnum):
@@ -218,46 +211,81 @@ def promote(
 
 @app.command()
 def label(
-    files: Annotated[list[str], typer.Argument(help="Text files; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Text, HTML, JSONL, CSV or Parquet (.gz, .xz and .bz2 too); folders; - is standard input."),
+    ],
     model: ModelOption = None,
-    form: Annotated[LabelFormat, typer.Option("--format", help="What to write.")] = LabelFormat.table,
-    output: Annotated[Path | None, typer.Option(help="A file; its provenance stands beside it.")] = None,
-    title: Annotated[str, typer.Option(help="The article's headline, which helps.")] = "",
+    form: Annotated[Form | None, typer.Option("--format", help="What to write; else by --output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A file (labels.csv), or a folder for parts; goes on where it was interrupted.")
+    ] = None,
+    read_as: Annotated[Kind, typer.Option("--from", help="What standard input is.")] = Kind.text,
+    text_column: Annotated[str, typer.Option(help="The column of a table that holds the article.")] = "text",
+    id_column: Annotated[str | None, typer.Option(help="The column of its id; else article_id or id.")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="A column to keep beside the labels; may be repeated.")] = None,
+    title: Annotated[str, typer.Option(help="The headline of articles that have none; it helps.")] = "",
+    no_text: Annotated[bool, typer.Option("--no-text", help="Leave the sentences themselves out.")] = False,
+    excel_fr: Annotated[bool, typer.Option("--excel-fr", help="CSV as a French Excel opens it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how much there is and how long it takes.")] = False,
     show_input: Annotated[bool, typer.Option("--show-input", help="Print what the model reads, and stop.")] = False,
+    device: Annotated[Device, typer.Option(help="Where an encoder runs.")] = Device.cpu,
+    engine: Annotated[Engine, typer.Option(help="ray: on a cluster, or this machine's cores apart.")] = Engine.local,
+    workers: Annotated[int | None, typer.Option(help="Ray workers; else one a core.", min=1)] = None,
+    shard: Annotated[int, typer.Option(help="Articles in a part.", min=1)] = 200,
 ) -> None:
-    """Label the sentences of articles."""
-    from train import labelling
-    from train.labeller import read_article
+    """Label the sentences of articles: one page, or an archive of millions.
 
-    sources = labelling.read_sources(files)
-    if output and form is LabelFormat.table:
-        raise SelonError("--output needs --format jsonl or csv")
-    if output and output.is_dir():
-        raise SelonError(f"{output}: is a folder; name a file")
-    labeller = _open_labeller(model)
-    if show_input:
-        for source in sources:
-            print("\n".join(labeller.classifier.show_inputs(read_article(source.text, title, source.id))))
-        return
-    labelled = [labeller.label(source.text, title, source.id) for source in sources]
-    if form is LabelFormat.table:
-        for article, predictions in labelled:
-            labelling.print_article(out, article, predictions)
-        unsure = sum(p.review for _, predictions in labelled for p in predictions)
-        err.print(f"{labeller.bundle.name} {labeller.sha256[:12]}: ? marks {unsure} sentences to read again (à relire)")
-        return
-    rows = (row for article, predictions in labelled for row in labelling.rows_of(article, predictions))
-    beside = json.dumps(labelling.provenance(labeller, sources), ensure_ascii=False)
-    if output is None:
-        labelling.write_rows(rows, form.value, sys.stdout)
-        print(beside, file=sys.stderr)
-        return
+    Exit code 1: everything was labelled but what the last lines name (and, with --output, a rejects file).
+    """
+    from train.labelling import command
+    from train.labelling.inputs import open_inputs
+    from train.labelling.sources import Reading
+    from train.labelling.writers import Output
+
+    chosen = form or _form_of(output, excel_fr)
+    kept = tuple(dict.fromkeys(keep or ()))
+    if engine is Engine.ray and device is not Device.cpu:
+        raise SelonError("--engine ray labels on CPUs; leave --device out")
+    with open_inputs(files, read_as) as inputs:
+        request = command.Request(
+            inputs,
+            Reading(text_column, id_column, title, kept),
+            Output(chosen, kept, not no_text, excel_fr),
+            output,
+            parts=bool(output and (not output.suffix or output.is_dir())),
+            shard=shard,
+            engine=engine,
+            workers=workers,
+        )
+        request.check()
+        labeller = _open_labeller(model, device)
+        if show_input:
+            print("\n".join(command.show_inputs(request, labeller)))
+        elif dry_run:
+            print(command.dry_run(request, labeller))
+        else:
+            raise typer.Exit(command.label(request, labeller, out, err))
+
+
+@app.command()
+def bench(
+    on: Annotated[Path | None, typer.Option(help="Articles to measure on; else data/corpus/test.jsonl.")] = None,
+    texts: Annotated[int, typer.Option(help="How many sentences to time.", min=1)] = 200,
+    repeats: Annotated[int, typer.Option(help="Starts to measure; their median counts.", min=1)] = 3,
+    output: Annotated[Path | None, typer.Option(help="Also write a .json or .md file.")] = None,
+) -> None:
+    """Measure selon beside transformers.pipeline: start, speed, memory; takes some minutes."""
+    from train import bench as benching
     from train.bundle import whole_file
 
-    with whole_file(output.with_name(output.name + ".meta.json")) as file:
-        file.write(beside + "\n")
-    with whole_file(output) as file:  # last: where there are rows, there is their provenance
-        labelling.write_rows(rows, form.value, file)
+    if output and output.suffix not in (".json", ".md"):
+        raise SelonError(f"{output}: name a .json or a .md file")
+    found = benching.run(on, texts, repeats, lambda line: err.print(line, markup=False, highlight=False))
+    out.print(benching.to_table(found))
+    if output:
+        with whole_file(output) as file:
+            file.write((benching.to_json if output.suffix == ".json" else benching.to_markdown)(found))
 
 
 @app.command()
@@ -377,11 +405,26 @@ def join(
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _open_labeller(model: str | None) -> Labeller:
+def _form_of(output: Path | None, excel_fr: bool) -> Form:
+    """Return the format that an output's name asks for: parts in a folder are JSONL unless told otherwise."""
+    if excel_fr:
+        return Form.csv
+    if output is None:
+        return Form.table
+    if not output.suffix or output.is_dir():
+        return Form.jsonl
+    known = {".jsonl": Form.jsonl, ".ndjson": Form.jsonl, ".htm": Form.html}
+    known |= {f".{form}": form for form in Form if form is not Form.table}
+    if output.suffix.lower() not in known:
+        raise SelonError(f"{output}: its ending names no format; choose one with --format")
+    return known[output.suffix.lower()]
+
+
+def _open_labeller(model: str | None, device: Device = Device.cpu) -> Labeller:
     from train.labeller import Labeller
     from train.tracking import resolve
 
-    return Labeller.open(resolve(model))
+    return Labeller.open(resolve(model), device)
 
 
 def _comparison(models: list[str], on: list[str] | None, press: str | None) -> Comparison:

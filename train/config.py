@@ -201,6 +201,8 @@ class CamembertConfig(StrictModel):
     warmup: Fraction = 0.1
     label_smoothing: Fraction = 0.0
     save_steps: PositiveInt = 200
+    int8: StrictBool = False
+    """Quantise the exported graph as well, and let it answer on a CPU if it is as good: for big encoders."""
 
 
 #: A third classifier adds its config here.

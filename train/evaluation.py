@@ -91,7 +91,7 @@ def verify_golden(labeller: Labeller) -> None:
     """Refuse a model that does not answer as it did when it was saved."""
     for golden in labeller.bundle.golden:
         article = Article("", golden.text, segment(golden.text), title=golden.title)
-        rows, expected = labeller.predict_proba([article])[0], np.array(golden.probabilities)
+        rows, expected = labeller.classifier.reference_proba([article])[0], np.array(golden.probabilities)
         if rows.shape != expected.shape:
             raise SelonError(
                 f"{labeller.bundle.name}: this selon cuts its golden example into {len(rows)} sentences, not "

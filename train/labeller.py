@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from train import __version__
 from train.bundle import Bundle, bundle_sha256, read_bundle
-from train.classifiers.base import Classifier, family
-from train.schema import LABELS, Article, Prediction, Probabilities
+from train.classifiers.base import Classifier, Runtime, family
+from train.schema import LABELS, Article, Device, Prediction, Probabilities
 from train.segmentation import segment
 
 
@@ -29,17 +29,34 @@ class Labeller:
         Loaded.
     sha256 : str
         Names the model: the hash of its manifest.
+    folder : Path
+        Where it lies.
     """
 
-    def __init__(self, bundle: Bundle, classifier: Classifier, sha256: str) -> None:
-        self.bundle, self.classifier, self.sha256 = bundle, classifier, sha256
+    def __init__(self, bundle: Bundle, classifier: Classifier, sha256: str, folder: Path) -> None:
+        self.bundle, self.classifier, self.sha256, self.folder = bundle, classifier, sha256, folder
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Open and check a saved model; SelonError where it is missing, altered or incomplete."""
+    def open(cls, folder: Path, device: Device = Device.cpu, threads: int | None = None) -> Self:
+        """Open and check a saved model.
+
+        Parameters
+        ----------
+        folder : Path
+            The saved model.
+        device : Device
+            Where an encoder runs.
+        threads : int, optional
+            How many one prediction uses; else one for each core.
+
+        Raises
+        ------
+        SelonError
+            Where it is missing, altered or incomplete, or the device is not to be had.
+        """
         bundle = read_bundle(folder)
-        classifier = family(bundle.model.kind).load(folder, bundle.model, bundle.input)
-        return cls(bundle, classifier, bundle_sha256(folder))
+        classifier = family(bundle.model.kind).load(folder, bundle.model, bundle.input, Runtime(device, threads))
+        return cls(bundle, classifier, bundle_sha256(folder), folder)
 
     def label(self, text: str, title: str = "", article_id: str = "") -> tuple[Article, list[Prediction]]:
         """Segment a raw article and label its sentences."""
@@ -71,5 +88,6 @@ class Labeller:
             "selon": __version__,
             "model": self.bundle.name,
             "model_sha256": self.sha256,
+            "precision": self.classifier.precision,
             "review_below": self.bundle.review_below,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -20,6 +21,13 @@ Probabilities = NDArray[np.float64]
 
 class SelonError(Exception):
     """The user's input was wrong: one sentence that names the place and the remedy; exit code 2."""
+
+
+class Device(StrEnum):
+    """What computes."""
+
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 @dataclass(frozen=True, slots=True)

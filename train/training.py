@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from train import __version__, metrics, tracking
-from train.bundle import Bundle, Golden, HeldOut, whole_folder, write_manifest
+from train.bundle import Bundle, Golden, HeldOut, Int8Check, whole_folder, write_manifest
 from train.classifiers.base import Classifier, Fitting, family
 from train.config import TrainConfig, project_path, project_root
 from train.corpus import content_key, fingerprint, read_all
@@ -172,7 +172,7 @@ def save(classifier: Classifier, config: TrainConfig, data: Data, seconds: float
     gold = np.concatenate([article.gold for article in data.validation])
     stacked = np.concatenate(classifier.predict_proba(data.validation))
     example = Article("", _GOLDEN_TEXT, segment(_GOLDEN_TEXT), title=_GOLDEN_TITLE)
-    rows = classifier.predict_proba([example])[0]
+    rows = classifier.reference_proba([example])[0]
     bundle = Bundle(
         selon=__version__,
         name=config.name,
@@ -191,6 +191,8 @@ def save(classifier: Classifier, config: TrainConfig, data: Data, seconds: float
                 probabilities=tuple(tuple(round(float(p), 6) for p in row) for row in rows),
             ),
         ),
+        precision=classifier.precision,
+        int8=classifier.int8,
     )
     with whole_folder(folder) as work:
         classifier.save(work)
@@ -305,6 +307,20 @@ Made by selon {bundle.selon} on {bundle.created}.
 - **Trained on** {len(data.train)} articles ({shares}) of {sources}; calibrated on {len(data.validation)} others.
 - **Reads** the sentence and, from its document: {bundle.input.model_dump_json()}.
 - **Review**: below a confidence of {bundle.review_below:.2f} a sentence should be read again.
+- **Answers** in {_precision(bundle)}.
 - **Use**: `selon label article.txt --model THIS_FOLDER`. `bundle.json` lists every file with its SHA-256.
 - **Limits**: the label says who vouches, not what is true. The figures are in the MLflow run of the training.
 """
+
+
+def _precision(bundle: Bundle) -> str:
+    """Say which graph answers, and why."""
+    if bundle.int8 is None:
+        return bundle.precision
+    check = f"on validation {bundle.int8.agreement:.2%} of its labels are those of fp32, {_f1_cost(bundle.int8)}"
+    return f"int8 on a CPU: {check}" if bundle.int8.kept else f"fp32; the int8 graph was refused: {check}"
+
+
+def _f1_cost(check: Int8Check) -> str:
+    points = 100 * check.f1_loss
+    return f"macro-F1 {points:.1f} points lower" if points > 0 else "macro-F1 no lower"

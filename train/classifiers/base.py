@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from train.bundle import Int8Check
 from train.config import InputConfig
-from train.schema import Article, Probabilities, SelonError
+from train.schema import Article, Device, Probabilities, SelonError
 
 FAMILIES = {
     "tfidf": "train.classifiers.tfidf:TfidfClassifier",
@@ -39,6 +40,25 @@ class Fitting:
     checkpoints: Path
     resume: bool = False
     log: Log = lambda figures, step: None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a saved model runs.
+
+    Attributes
+    ----------
+    device : Device
+        An encoder may run on a GPU.
+    threads : int or None
+        Of one prediction; None for every core.
+    """
+
+    device: Device = Device.cpu
+    threads: int | None = None
+
+
+DEFAULT = Runtime()
 
 
 class Classifier(ABC):
@@ -68,6 +88,20 @@ class Classifier(ABC):
     def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
         """Return for each article calibrated probabilities, shape (its sentences, 4)."""
 
+    def reference_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
+        """Return ``predict_proba`` in full precision: the same on every machine, whoever is in the batch."""
+        return self.predict_proba(articles)
+
+    @property
+    def precision(self) -> str:
+        """What the answers are computed in: fp32 or int8."""
+        return "fp32"
+
+    @property
+    def int8(self) -> Int8Check | None:
+        """How the int8 graph compared with the fp32 one when the model was made; None where none was asked for."""
+        return None
+
     def truncated(self, article: Article) -> list[bool]:
         """Return for each sentence whether it is longer than the classifier can read."""
         return [False] * len(article)
@@ -82,7 +116,7 @@ class Classifier(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, model: Any, inputs: InputConfig) -> Self:
+    def load(cls, folder: Path, model: Any, inputs: InputConfig, runtime: Runtime = DEFAULT) -> Self:
         """Read what ``save`` wrote; ready for ``predict_proba``, without torch."""
 
 

@@ -19,14 +19,17 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from train.classifiers.base import Classifier, Fitting, split_by_article
+from train.bundle import Int8Check
+from train.classifiers.base import DEFAULT, Classifier, Fitting, Runtime, split_by_article
 from train.config import CamembertConfig, InputConfig
 from train.inputs import build_inputs
 from train.metrics import probabilities_from
-from train.schema import Article, Probabilities, SelonError
+from train.schema import Article, Device, Probabilities, SelonError
 
 #: The graph beside the Hugging Face files of a saved model.
 GRAPH = "model.onnx"
+#: The quantised graph beside it, where one was asked for and holds; on a CPU it answers.
+INT8_GRAPH = "model.int8.onnx"
 #: Tokens in a batch, padding included: enough to fill two cores, little enough to stay in their caches.
 _BATCH_TOKENS = 2048
 
@@ -70,6 +73,8 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 class _Opened(NamedTuple):
     folder: Path
+    runtime: Runtime
+    graph: str
     session: ort.InferenceSession
     tokenizer: Tokenizer
 
@@ -83,6 +88,7 @@ class CamembertClassifier(Classifier):
     def __init__(self, model: CamembertConfig, inputs: InputConfig) -> None:
         super().__init__(model, inputs)
         self._opened: _Opened | None = None
+        self._int8: Int8Check | None = None
 
     def check(self) -> None:
         """Refuse an encoder that is missing, out of reach, or cannot read ``max_length`` tokens."""
@@ -96,7 +102,7 @@ class CamembertClassifier(Classifier):
 
         folder = Path(tempfile.mkdtemp(prefix="selon-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # it lives as long as the classifier
-        finetune(self.model, self.inputs, train, validation, fitting, folder)
+        self._int8 = finetune(self.model, self.inputs, train, validation, fitting, folder)
         return self._open(folder)
 
     def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
@@ -104,9 +110,27 @@ class CamembertClassifier(Classifier):
         encoded = [one.encoding for article in articles for one in self._encode(article)]
         return split_by_article(probabilities_from(self.logits(encoded)), articles)
 
+    def reference_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
+        """Return the probabilities of the fp32 graph; an int8 one answers by the company in the batch as well."""
+        opened = self._ready()
+        if opened.graph == GRAPH:
+            return self.predict_proba(articles)
+        return type(self)(self.model, self.inputs)._open(opened.folder, opened.runtime, GRAPH).predict_proba(articles)
+
+    @property
+    def precision(self) -> str:
+        """Which graph answers."""
+        return "int8" if self._ready().graph == INT8_GRAPH else "fp32"
+
+    @property
+    def int8(self) -> Int8Check | None:
+        """How the int8 graph did, after ``fit``."""
+        return self._int8
+
     def logits(self, encodings: Sequence[Encoding]) -> NDArray[np.float64]:
         """Return the graph's logits, shape (inputs, 4); batches hold inputs of like length."""
-        _, session, tokenizer = self._ready()
+        opened = self._ready()
+        session, tokenizer = opened.session, opened.tokenizer
         wanted = {node.name for node in session.get_inputs()}
         pad = tokenizer.token_to_id("<pad>") or tokenizer.token_to_id("[PAD]") or 0
         result = np.zeros((len(encodings), 4))
@@ -138,20 +162,22 @@ class CamembertClassifier(Classifier):
         shutil.copytree(self._ready().folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("bundle.json"))
 
     @classmethod
-    def load(cls, folder: Path, model: CamembertConfig, inputs: InputConfig) -> Self:
-        """Open the graph and the tokenizer of a saved model."""
-        return cls(model, inputs)._open(folder)
+    def load(cls, folder: Path, model: CamembertConfig, inputs: InputConfig, runtime: Runtime = DEFAULT) -> Self:
+        """Open the graph and the tokenizer of a saved model: on a CPU the int8 graph where there is one."""
+        return cls(model, inputs)._open(folder, runtime)
 
-    def _open(self, folder: Path) -> Self:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    def _open(self, folder: Path, runtime: Runtime = DEFAULT, graph: str | None = None) -> Self:
+        if graph is None:
+            quantised = runtime.device is Device.cpu and (folder / INT8_GRAPH).is_file()
+            graph = INT8_GRAPH if quantised else GRAPH
         try:
-            session = ort.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
+            session = _session(folder / graph, runtime)
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except SelonError:
+            raise
         except Exception as error:  # ONNX Runtime and tokenizers raise types of their own
             raise SelonError(f"{folder}: the model cannot be opened ({error}); get it again") from None
-        self._opened = _Opened(folder, session, tokenizer)
+        self._opened = _Opened(folder, runtime, graph, session, tokenizer)
         return self
 
     def _ready(self) -> _Opened:
@@ -161,3 +187,23 @@ class CamembertClassifier(Classifier):
 
     def _encode(self, article: Article) -> list[Encoded]:
         return encode(self._ready().tokenizer, build_inputs(article, self.inputs), self.model.max_length)
+
+
+def _session(graph: Path, runtime: Runtime) -> ort.InferenceSession:
+    """Open a graph on a device; SelonError where there is no such device."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.intra_op_num_threads = runtime.threads or cores
+    if runtime.device is Device.cpu:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        raise SelonError(
+            "--device cuda: the installed ONNX Runtime has no CUDA; install onnxruntime-gpu in place of onnxruntime, "
+            "or leave --device out"
+        )
+    # Where CUDA's libraries or the card are missing, ONNX Runtime goes on without them: not on our word.
+    session = ort.InferenceSession(graph, options, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    if session.get_providers()[0] != "CUDAExecutionProvider":
+        raise SelonError("--device cuda: no CUDA device answers here; mend its driver, or leave --device out")
+    return session

@@ -33,9 +33,10 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging as transformers_logging
 
-from train.bundle import hashes, whole_folder
+from train.bundle import Int8Check, hashes, whole_folder
 from train.classifiers.base import Fitting
 from train.classifiers.camembert import GRAPH, CamembertClassifier, encode
+from train.classifiers.quantisation import quantise_or_refuse
 from train.config import CamembertConfig, InputConfig, project_path
 from train.inputs import build_inputs
 from train.metrics import confusion, f1_scores, fit_temperature, macro_f1
@@ -53,8 +54,11 @@ def finetune(
     validation: Sequence[Article],
     fitting: Fitting,
     folder: Path,
-) -> None:
-    """Fine-tune, calibrate on ``validation`` and write Hugging Face's files and the graph into ``folder``."""
+) -> Int8Check | None:
+    """Fine-tune, calibrate on ``validation`` and write Hugging Face's files and the graph into ``folder``.
+
+    Returns how the int8 graph did, where the config asks for one; it is there only if it was kept.
+    """
     set_seed(fitting.seed)
     model, tokenizer = load_encoder(config)
     tokenizer.save_pretrained(folder)
@@ -79,8 +83,9 @@ def finetune(
     model = model.to("cpu").eval()
     _fold_temperature(model, temperature)
     model.save_pretrained(folder)
-    _export(model, folder / GRAPH)
+    export(model, folder / GRAPH)
     _verify(model, folder, config, inputs, validation[:5])
+    return quantise_or_refuse(folder, config, inputs, validation, fitting.log) if config.int8 else None
 
 
 def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -313,7 +318,8 @@ class _Logits(torch.nn.Module):
         return logits
 
 
-def _export(model: PreTrainedModel, path: Path) -> None:
+def export(model: PreTrainedModel, path: Path) -> None:
+    """Write a sequence classifier as an ONNX graph; any number of inputs of any length."""
     ids = torch.full((2, 16), 5)
     feeds = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if _has_types(model):

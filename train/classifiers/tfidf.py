@@ -27,12 +27,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.preprocessing import MaxAbsScaler
 
-from train.classifiers.base import Classifier, Fitting, split_by_article
+from train.classifiers.base import DEFAULT, Classifier, Fitting, Runtime, split_by_article
 from train.config import InputConfig, TfidfConfig
 from train.cues import cue_features
 from train.metrics import fit_temperature, probabilities_from
 from train.normalisation import normalise
-from train.schema import LABELS, Article, Probabilities, SelonError
+from train.schema import LABELS, Article, Device, Probabilities, SelonError
 from train.segmentation import open_quotations
 
 _FILE = "model.skops"
@@ -134,8 +134,10 @@ class TfidfClassifier(Classifier):
         _skops().dump(self.parts, folder / _FILE)
 
     @classmethod
-    def load(cls, folder: Path, model: TfidfConfig, inputs: InputConfig) -> Self:
+    def load(cls, folder: Path, model: TfidfConfig, inputs: InputConfig, runtime: Runtime = DEFAULT) -> Self:
         """Read ``model.skops``; nothing but scikit-learn's and NumPy's own types is allowed in it."""
+        if runtime.device is not Device.cpu:
+            raise SelonError(f"--device {runtime.device}: a tfidf model runs on the CPU; leave --device out")
         classifier = cls(model, inputs)
         try:
             classifier.parts = _skops().load(folder / _FILE, trusted=_TRUSTED)

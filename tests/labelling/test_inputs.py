@@ -1,0 +1,241 @@
+"""Files, folders and tables, cut into items and made into articles; what cannot be read says why."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from train.labelling import inputs as reading_inputs
+from train.labelling.choices import Kind
+from train.labelling.inputs import LONGEST, check_columns, items, open_inputs
+from train.labelling.sources import Reading, Reject, Source, read_source
+from train.schema import SelonError
+
+PAGE = """<!doctype html><html lang="fr"><head><title>Le maire dément | Le Journal</title>
+<meta property="og:title" content="Le maire dément"><meta name="author" content="Jeanne Petit"></head>
+<body><nav><a href="/">Accueil</a> <a href="/sport">Sport</a></nav>
+<article><h1>Le maire dément</h1>
+<p>Le maire de Vernoux a démenti mardi toute intention de fermer l'école du village, selon la préfecture.</p>
+<p>« C'est une honte », a-t-il dit devant une centaine de parents réunis dans la cour de l'école ce matin.</p>
+<p>L'école accueille soixante élèves &amp; trois institutrices depuis la rentrée de septembre dernier.</p></article>
+<aside>Abonnez-vous à notre lettre !</aside><footer>Mentions légales</footer></body></html>"""
+
+
+def read(*paths: Path | str, reading: Reading | None = None, kind: Kind | None = None) -> list[Source | Reject]:
+    with open_inputs([str(path) for path in paths], kind) as found:
+        return [read_source(item, reading or Reading()) for item in items(found)]
+
+
+def ids(found: Sequence[Source | Reject]) -> list[str]:
+    return [one.id for one in found if isinstance(one, Source)]
+
+
+def reasons(found: Sequence[Source | Reject]) -> dict[str, str]:
+    return {one.place: one.reason for one in found if isinstance(one, Reject)}
+
+
+def test_a_text_file_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeffE\u0301mile.\r\nOui.".encode())
+    assert read(path) == [Source("a", "E\u0301mile.\r\nOui.")]
+    with open_inputs([str(path)]) as found:
+        assert found[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert (found[0].name, found[0].kind) == ("a.txt", Kind.text)
+
+
+def test_standard_input_and_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Le café est fermé.".encode())))
+    assert read("-") == [Source("stdin", "Le café est fermé.")]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"id": "a", "text": "Oui."}\n')))
+    assert ids(read("-", kind=Kind.jsonl)) == ["a"]
+    end, begin = os.pipe()
+    os.write(begin, b"Bonjour.")
+    os.close(begin)
+    assert [one.text for one in read(f"/dev/fd/{end}") if isinstance(one, Source)] == ["Bonjour."]
+    os.close(end)
+
+
+def test_a_folder_is_read_in_order_with_telling_ids(tmp_path: Path) -> None:
+    for name in ("b/z.txt", "b/a.txt", "b/a.html", "a.txt", ".hidden/x.txt", ".y.txt", "notes.md", "b/t.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(PAGE if path.suffix == ".html" else '{"text": "Oui."}' if ".jsonl" in name else "Bonjour.")
+    found = read(tmp_path)
+    assert ids(found) == ["a", "b/a.html", "b/a.txt", "b/t:1", "b/z"]
+    with open_inputs([str(tmp_path)]) as before:
+        pass
+    (tmp_path / "b/z.txt").write_text("Bonsoir.")
+    with open_inputs([str(tmp_path)]) as after:
+        assert before[0].sha256 != after[0].sha256
+        places = [item.position for item in items(after)]
+        assert places == sorted(places)
+        assert places[-1] == after[0].size
+
+
+def test_the_article_of_a_page(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(PAGE)
+    found = read(tmp_path / "page.html", reading=Reading(keep=("author", "nope")))[0]
+    assert isinstance(found, Source)
+    assert found.title == "Le maire dément"
+    assert found.text.split("\n")[0].startswith("Le maire de Vernoux a démenti")
+    assert "soixante élèves & trois" in found.text
+    for noise in ("Accueil", "Abonnez", "Mentions"):
+        assert noise not in found.text
+    assert found.kept == {"author": "Jeanne Petit", "nope": None}
+    (tmp_path / "none.html").write_text("<html><body></body></html>")
+    assert reasons(read(tmp_path / "none.html")) == {"none.html": "no article found in the page"}
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress), (".bz2", bz2.compress)]
+)
+def test_tables_packed_or_not(ending: str, pack: Any, tmp_path: Path) -> None:
+    rows = [{"id": 7, "text": "Oui.", "title": "T"}, {"article_id": "b", "text": "Non.\nSi."}, {"text": "Peut-être."}]
+    jsonl = "\ufeff" + "\n\n".join(json.dumps(row) for row in rows)
+    (tmp_path / f"t.jsonl{ending}").write_bytes(pack(jsonl.encode()))
+    found = read(tmp_path / f"t.jsonl{ending}")
+    assert found == [Source("7", "Oui.", "T"), Source("b", "Non.\nSi."), Source("t:5", "Peut-être.")]
+    (tmp_path / f"t.csv{ending}").write_bytes(pack('\ufeffid;text\r\n7;"Oui; et\r\nnon."\r\n8;Non.\r\n'.encode()))
+    assert read(tmp_path / f"t.csv{ending}") == [Source("7", "Oui; et\r\nnon."), Source("8", "Non.")]
+
+
+def test_parquet_columns_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    days = pa.array([1, 2, None], pa.date32())
+    pq.write_table(pa.table({"corps": ["Oui.", None, "Non."], "n": [1, 2, 3], "jour": days}), path)
+    found = read(path, reading=Reading("corps", "n", keep=("jour",)))
+    assert found == [
+        Source("1", "Oui.", kept={"jour": "1970-01-02"}),
+        Reject("t.parquet:2", "there is no text in it"),
+        Source("3", "Non.", kept={"jour": None}),
+    ]
+    with open_inputs([str(path)]) as opened:
+        check_columns(opened, ["corps", "n"])
+        with pytest.raises(SelonError, match=r"t\.parquet: there is no column text, only corps, n, jour"):
+            check_columns(opened, ["text"])
+
+
+def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_inputs, "_LONGEST_LINE", 200)
+    lines = [
+        b'{"id": 1, "text": "Oui."}',
+        b"{",
+        b"[1]",
+        b'{"id": 2}',
+        b'{"id": 3, "text": null}',
+        b'{"id": 4, "text": 4}',
+        b'{"id": [5], "text": "Oui."}',
+        b'{"id": 6, "text": "\\ud800"}',
+        b'{"id": 7, "text": "caf\xe9"}',
+        b'{"id": 8, "text": "' + b"a" * 500 + b'"}',
+        b'{"id": 9, "text": "Oui.", "title": 3}',
+        b"[" * 199,
+        b'{"id": 10, "text": "Fin."}',
+    ]
+    (tmp_path / "t.jsonl").write_bytes(b"\n".join(lines))
+    found = read(tmp_path / "t.jsonl")
+    assert ids(found) == ["1", "10"]
+    said = reasons(found)
+    assert list(said) == [f"t.jsonl:{number}" for number in range(2, 13)]
+    for place, part in (
+        (2, "no valid JSON"),
+        (3, "must be a JSON object"),
+        (4, "there is no text; --text-column"),
+        (5, "there is no text in it"),
+        (6, "text is not text"),
+        (7, "id is neither"),
+        (8, "half a character"),
+        (9, "not UTF-8"),
+        (10, "more than 200 bytes"),
+        (11, "title is not text"),
+        (12, "no valid JSON"),
+    ):
+        assert part in said[f"t.jsonl:{place}"], place
+
+
+def test_bad_cells_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"id,text\n1,Oui.\n2,a,b\n3\n\n,Sans nom.\n4,caf\xe9\n5,Fin.\n")
+    found = read(tmp_path / "t.csv")
+    assert ids(found) == ["1", "t:6", "5"]
+    assert list(reasons(found)) == ["t.csv:3", "t.csv:4", "t.csv:7"]
+    assert ids(read(tmp_path / "t.csv", reading=Reading(id_column="id"))) == ["1", "5"]
+    (tmp_path / "long.csv").write_text("id,text\n1," + "a" * (LONGEST + 1) + "\n2,Fin.\n")
+    assert ids(read(tmp_path / "long.csv")) == ["2"]
+
+
+def test_a_file_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": os.urandom(40).hex()}) + "\n" for _ in range(300)).encode()
+    packed = gzip.compress(rows)
+    (tmp_path / "t.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    found = read(tmp_path / "t.jsonl.gz")
+    assert 20 < len(ids(found)) < 300
+    assert "damaged from here on" in reasons(found)["t.jsonl.gz"]
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/x.parquet").write_bytes(b"PAR1nope")
+    (tmp_path / "d/y.txt").write_text("Bonjour.")
+    found = read(tmp_path / "d")
+    assert ids(found) == ["y"]
+    assert "no readable Parquet" in reasons(found)["d/x.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.txt", None, "none.txt: cannot be read: No such file"),
+        ("empty", "folder", "empty: nothing readable in this folder"),
+        ("t.csv", b"", "its first line does not name the columns"),
+        ("t.csv", b"a,a\n1,2\n", "its first line does not name the columns"),
+        ("t.csv", b"a,b\n1,2\n", "there is no column text, only a, b"),
+        ("t.parquet", b"nope", "t.parquet: no readable Parquet file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(name: str, content: Any, said: str, tmp_path: Path) -> None:
+    if content == "folder":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SelonError, match=said), open_inputs([str(tmp_path / name)]) as found:
+        check_columns(found, ["text"])
+
+
+ANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@ANY
+@given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda s: s.encode("utf-8", "surrogatepass")))
+def test_no_bytes_break_a_reader(content: bytes, tmp_path: Path) -> None:
+    for ending in ("txt", "jsonl", "csv", "parquet", "jsonl.gz"):
+        path = tmp_path / f"x.{ending}"
+        path.write_bytes(content)
+        for one in read(path):
+            assert one.text.strip() if isinstance(one, Source) else one.reason
+
+
+@ANY
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40), max_size=8))
+def test_tables_give_back_what_was_written(texts: list[str], tmp_path: Path) -> None:
+    wanted = [text for text in texts if text.strip()]
+    with (tmp_path / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["id", "text"], *([i, text] for i, text in enumerate(texts))])
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), tmp_path / "x.parquet")
+    for ending in ("csv", "jsonl", "parquet"):
+        found = [one.text for one in read(tmp_path / f"x.{ending}") if isinstance(one, Source)]
+        assert found == wanted, ending

@@ -1,0 +1,60 @@
+"""The benchmark's texts, tables and measuring; nothing here is about time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from train import bench
+from train.bench import Bench, Row
+from train.schema import SelonError
+
+FOUND = Bench(
+    [
+        Row("selon", "petit fp32", True, 0.6, "s to first label", 150.4),
+        Row("pipeline", "base fp32", False, 9.04, "sentences/s", 1200),
+    ],
+    {"start": 12.34},
+    {"sentences": 20, "cores": 2},
+)
+
+
+def test_texts_are_whole_articles_up_to_a_number(project: Path) -> None:
+    articles = bench.read_texts(Path("data/corpus/test.jsonl"), 20)
+    assert [len(article) for article in articles] == [8, 8, 4]
+    assert articles[0].title
+    singles = [one for article in articles for one in bench._singly(article)]
+    assert len(singles) == 20
+    assert all(one.sentence_texts == (one.text,) for one in singles)
+    (project / "page.txt").write_text("Oui. Non. Peut-être.", encoding="utf-8")
+    assert [len(article) for article in bench.read_texts(project / "page.txt", 2)] == [2]
+    (project / "empty.jsonl").write_text('{"text": ""}\n', encoding="utf-8")
+    with pytest.raises(SelonError, match="no sentences to measure on"):
+        bench.read_texts(project / "empty.jsonl", 2)
+
+
+def test_each_row_says_whether_context_was_in_the_input() -> None:
+    said = bench.to_markdown(FOUND)
+    assert "| selon | petit fp32 | yes | 0.60 s to first label | 150 MiB |" in said
+    assert "| pipeline | base fp32 | no | 9.0 sentences/s | 1200 MiB |" in said
+    assert "- start: **12.3×**" in said
+    assert json.loads(bench.to_json(FOUND))["rows"][1]["value"] == 9.04
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(bench.to_table(FOUND))
+    assert "start: 12.3x" in captured.get()
+
+
+def test_a_process_is_measured_by_itself() -> None:
+    big = "x = bytearray(200 << 20); x[::4096] = bytes(len(x[::4096])); print('a'); print('b')"
+    small = bench._measured([sys.executable, "-c", "print('a')"])
+    seconds, printed, memory = bench._measured([sys.executable, "-c", big])
+    assert printed == "a\nb\n"
+    assert seconds > 0
+    assert 150 < memory - small[2] < 400
+    with pytest.raises(RuntimeError, match="exit code 3"):
+        bench._measured([sys.executable, "-c", "raise SystemExit(3)"])

@@ -1,0 +1,239 @@
+"""`selon bench`: selon beside transformers' pipeline, in one run, on the same texts and weights.
+
+Each row is measured in a process of its own, so that start and peak memory are its own. The weights are random: speed
+and memory do not depend on them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from train.config import InputConfig, project_path
+from train.corpus import read_articles
+from train.labeller import read_article
+from train.labelling.inputs import items, open_inputs
+from train.labelling.sources import Reading, Source, read_source
+from train.schema import Article, SelonError, Sentence
+
+ENCODER = "data/petit/encoder"
+TEXTS = "data/corpus/test.jsonl"
+#: CamemBERT-base, with the vocabulary of our own tokenizer.
+BASE = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 514,
+}
+_ALONE = InputConfig(title=False, before=0, after=0, position=False, quotation=False)
+_VERSIONS = ("onnxruntime", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement: seconds to the first label, or sentences a second; peak memory in MiB."""
+
+    what: str
+    model: str
+    context: bool
+    value: float
+    unit: str
+    memory: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All rows, how many times better selon is, and on what this was measured."""
+
+    rows: list[Row]
+    ratios: dict[str, float]
+    setting: dict[str, Any]
+
+
+def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None] = lambda line: None) -> Bench:
+    """Measure everything.
+
+    Parameters
+    ----------
+    on : Path, optional
+        Labelled articles, or anything that `selon label` reads; else the project's test split.
+    sentences : int
+        How many to time.
+    repeats : int
+        Of each start, of which the median counts.
+    say : callable
+        Told what is being done.
+
+    Raises
+    ------
+    SelonError
+        Where the texts or the encoder are missing.
+    """
+    path = on or project_path(TEXTS)
+    articles = read_texts(path, sentences)
+    count = sum(map(len, articles))
+    with tempfile.TemporaryDirectory(prefix="selon-bench-") as work:
+        folder = Path(work)
+        say("making the models (random weights)")
+        petit, base, int8 = _models(folder)
+        whole, alone = folder / "articles.json", folder / "sentences.json"
+        whole.write_text(json.dumps([_plain(one) for one in articles]), encoding="utf-8")
+        alone.write_text(
+            json.dumps([_plain(one) for article in articles for one in _singly(article)]), encoding="utf-8"
+        )
+        page = folder / "article.txt"
+        page.write_text(articles[0].text, encoding="utf-8")
+        rows = []
+        say("start to first label")
+        for what, context, command in (
+            ("selon label", True, ["-m", "train", "label", str(page), "--model", str(petit)]),
+            ("transformers.pipeline", False, ["-m", "train.bench_side", "first", str(petit), str(whole)]),
+        ):
+            starts = [_measured([sys.executable, *command]) for _ in range(repeats)]
+            memory = max(one[2] for one in starts)
+            rows.append(Row(what, "petit fp32", context, median(one[0] for one in starts), "s to first label", memory))
+        for what, name, side, model, texts, context in (
+            ("selon", "base int8", "selon", int8, alone, False),
+            ("selon", "base fp32", "selon", base, alone, False),
+            ("transformers.pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
+            ("selon", "petit fp32", "selon", petit, whole, True),
+        ):
+            say(f"sentences a second: {what}, {name}")
+            _, printed, memory = _measured([sys.executable, "-m", "train.bench_side", side, str(model), str(texts)])
+            took = json.loads(printed.splitlines()[-1])
+            rows.append(Row(what, name, context, took["sentences"] / took["seconds"], "sentences/s", memory))
+    pipeline = rows[4].value
+    ratios = {
+        "start: selon label sooner than the pipeline": rows[1].value / rows[0].value,
+        "base: int8 faster than the pipeline": rows[2].value / pipeline,
+        "petit with context faster than the pipeline on base": rows[5].value / pipeline,
+    }
+    setting = {
+        "sentences": count,
+        "articles": len(articles),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in _VERSIONS},
+    }
+    return Bench(rows, ratios, setting)
+
+
+def read_texts(path: Path, sentences: int) -> list[Article]:
+    """Return whole articles of together ``sentences`` sentences, or as many as there are; the last one may be cut."""
+    taken: list[Article] = []
+    left = sentences
+    for article in _articles(path):
+        if not left:
+            break
+        if len(article):
+            taken.append(Article(article.id, article.text, article.sentences[:left], title=article.title))
+            left -= len(taken[-1])
+    if not taken:
+        raise SelonError(f"{path}: no sentences to measure on")
+    return taken
+
+
+def to_table(bench: Bench) -> Table:
+    """Return the measurements for the terminal."""
+    table = Table(title=f"{bench.setting['sentences']} sentences, {bench.setting['cores']} cores")
+    for column in ("", "model", "context", "measured", "peak memory"):
+        table.add_column(column, justify="right" if column in ("measured", "peak memory") else "left")
+    for cells in _cells(bench):
+        table.add_row(*cells)
+    table.caption = " · ".join(f"{name}: {ratio:.1f}x" for name, ratio in bench.ratios.items())
+    return table
+
+
+def to_markdown(bench: Bench) -> str:
+    """Return the measurements as a Markdown table."""
+    lines = ["| | model | context in the input | measured | peak memory |", "|---|---|---|--:|--:|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in _cells(bench)]
+    lines += ["", *(f"- {name}: **{ratio:.1f}×**" for name, ratio in bench.ratios.items())]
+    lines += ["", "Measured on " + ", ".join(f"{key} {value}" for key, value in bench.setting.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(bench: Bench) -> str:
+    """Return the measurements as JSON."""
+    return json.dumps(asdict(bench), indent=1) + "\n"
+
+
+def _cells(bench: Bench) -> list[list[str]]:
+    return [
+        [
+            row.what,
+            row.model,
+            "yes" if row.context else "no",
+            f"{row.value:.2f} {row.unit}" if row.unit.startswith("s ") else f"{row.value:.1f} {row.unit}",
+            f"{row.memory:.0f} MiB",
+        ]
+        for row in bench.rows
+    ]
+
+
+def _models(folder: Path) -> tuple[Path, Path, Path]:
+    """Make petit, and the base shape in both precisions, with the same weights."""
+    from train.classifiers.untrained import save_untrained
+
+    encoder = project_path(ENCODER)
+    petit, base, int8 = folder / "petit", folder / "base", folder / "base-int8"
+    save_untrained(encoder, petit, "petit", InputConfig())
+    save_untrained(encoder, base, "base", _ALONE, BASE)
+    save_untrained(encoder, int8, "base-int8", _ALONE, BASE, int8=True)
+    return petit, base, int8
+
+
+def _articles(path: Path) -> Sequence[Article]:
+    try:
+        return read_articles(path)
+    except SelonError:  # not labelled: then as `selon label` reads it
+        with open_inputs([str(path)]) as inputs:
+            found = [read_source(item, Reading()) for item in items(inputs)]
+        return [read_article(one.text, one.title, one.id) for one in found if isinstance(one, Source)]
+
+
+def _plain(article: Article) -> dict[str, Any]:
+    spans = [[sentence.start, sentence.end] for sentence in article.sentences]
+    return {"title": article.title, "text": article.text, "sentences": spans}
+
+
+def _singly(article: Article) -> list[Article]:
+    return [Article("", text, (Sentence(0, len(text)),)) for text in article.sentence_texts]
+
+
+def _measured(command: Sequence[str]) -> tuple[float, str, float]:
+    """Run a command; return the seconds to its first output, all of that, and its peak memory in MiB.
+
+    Raises
+    ------
+    RuntimeError
+        Where it fails.
+    """
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        beginning = process.stdout.read(1)
+        seconds = time.perf_counter() - began
+        printed = (beginning + process.stdout.read()).decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
+    unit = 1024 if sys.platform == "darwin" else 1  # macOS counts bytes, Linux KiB
+    return seconds, printed, usage.ru_maxrss / unit / 1024

@@ -1,0 +1,281 @@
+"""The labelling of an archive on disk: shard by shard, safe from an interruption at any moment.
+
+In the output folder (for one output file: in ``.NAME.parts`` beside it) lie
+
+- ``manifest.json``, which ties the output to input, model and options; another input or model is refused there;
+- ``part-00000.…``, each written beside its place, synced, renamed;
+- ``journal.jsonl``: one line for each part that is whole, written after it. A part without its line is made again,
+  and a line that was cut off counts as none. So no sentence is lost, doubled or torn.
+
+At the end the manifest lists the parts and the journal goes; or, for one file, the parts are joined and go too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from filelock import FileLock, Timeout
+
+from train.bundle import whole_binary, whole_file
+from train.labelling import writers
+from train.labelling.choices import Form
+from train.labelling.shards import Part
+from train.labelling.writers import Output
+from train.schema import SelonError
+
+MANIFEST = "manifest.json"
+REJECTS = "rejects.jsonl"
+_JOURNAL = "journal.jsonl"
+_LOCK = ".lock"
+_FORMAT = 1
+_HELP = "name another output, or remove this one to start anew"
+
+
+@dataclass
+class Totals:
+    """What was done: articles and sentences labelled, sentences to read again, items skipped."""
+
+    articles: int = 0
+    sentences: int = 0
+    review: int = 0
+    rejected: int = 0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add what a part holds."""
+        self.articles += record["articles"]
+        self.sentences += record["sentences"]
+        self.review += record["review"]
+        self.rejected += record["rejected"]
+
+
+class Archive:
+    """An archive being labelled into ``target``; ``open`` it.
+
+    Attributes
+    ----------
+    done : dict
+        By shard number, what the journal says of each part that is whole.
+    complete : bool
+        Everything was labelled already.
+    """
+
+    def __init__(self, target: Path, output: Output, identity: dict[str, Any], whole: bool) -> None:
+        self.target, self.output, self.identity, self.whole = target, output, identity, whole
+        self.folder = target if whole else target.with_name(f".{target.name}.parts")
+        self.done: dict[int, dict[str, Any]] = {}
+        self.complete = False
+        self._journal: BinaryIO | None = None
+
+    @classmethod
+    @contextmanager
+    def open(cls, target: Path, output: Output, identity: dict[str, Any], whole: bool) -> Iterator[Self]:
+        """Give the archive, begun now or gone on with, held against other processes.
+
+        Parameters
+        ----------
+        target : Path
+            A folder for parts (``whole``), or one file.
+        output : Output
+            The form.
+        identity : dict
+            All that the output depends on: model, inputs, options. Also its provenance.
+
+        Raises
+        ------
+        SelonError
+            Where something else lies there, another process is at work, or the disk does not play along.
+        """
+        archive = cls(target, output, identity, whole)
+        if not whole and target.is_dir():
+            raise SelonError(f"{target}: is a folder; name a file")
+        archive._refuse_strangers()
+        made = not archive.folder.exists()
+        with _disk(target, "name another place"):
+            archive.folder.mkdir(parents=whole, exist_ok=True)
+        try:
+            with FileLock(archive.folder / _LOCK, timeout=0):
+                with _disk(target):
+                    archive._begin()
+                    journal = (archive.folder / _JOURNAL).open("ab")
+                with journal:
+                    archive._journal = journal
+                    yield archive
+                with _disk(target):
+                    archive._tidy()
+        except Timeout:
+            raise SelonError(f"{target}: another selon is writing there; let it finish") from None
+        except SelonError:
+            if made and not archive.done:
+                shutil.rmtree(archive.folder)
+            raise
+
+    def commit(self, part: Part) -> None:
+        """Keep a part: from now on it is done, whatever happens."""
+        name = f"part-{part.number:05d}.{self.output.form}"
+        record = {
+            "shard": part.number,
+            "name": name,
+            "sha256": hashlib.sha256(part.content).hexdigest(),
+            "articles": part.articles,
+            "sentences": part.sentences,
+            "review": part.review,
+            "rejected": len(part.rejects),
+        }
+        rejects = [{"place": one.place, "reason": one.reason} for one in part.rejects]
+        assert self._journal is not None  # noqa: S101 - open() sees to it
+        with _disk(self.target):
+            with whole_binary(self.folder / name) as file:
+                file.write(part.content)
+            self._journal.write(json.dumps(record | {"rejects": rejects}, ensure_ascii=False).encode() + b"\n")
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+        self.done[part.number] = record
+
+    def totals(self) -> Totals:
+        """Return the sums over all parts."""
+        totals = Totals()
+        for record in self.done.values():
+            totals.add(record)
+        return totals
+
+    @property
+    def rejects(self) -> Path:
+        """Where the list of what was skipped comes to lie."""
+        return self.folder / REJECTS if self.whole else self.target.with_name(f"{self.target.name}.{REJECTS}")
+
+    def finish(self) -> None:
+        """Write the rejects, then the finished manifest or the joined file."""
+        with _disk(self.target):
+            self._write_rejects()
+            if self.whole:
+                records = [self.done[number] for number in sorted(self.done)]
+                self._write_manifest(complete=True, totals=vars(self.totals()), parts=records)
+            else:
+                self._join()
+        self.complete = True
+
+    def _join(self) -> None:
+        parts = [self.folder / self.done[number]["name"] for number in sorted(self.done)]
+        beside = self.target.with_name(self.target.name + ".meta.json")
+        if self.output.form is Form.parquet:  # it carries its provenance in itself
+            beside.unlink(missing_ok=True)
+        else:
+            with whole_file(beside) as file:
+                file.write(json.dumps(self.identity, ensure_ascii=False) + "\n")
+        # Last: where there are rows, there is their provenance.
+        with whole_binary(self.target, beside=self.folder) as joined:
+            writers.join(parts, self.output, self.identity, joined)
+
+    def _refuse_strangers(self) -> None:
+        """Refuse a folder that is not ours before anything is written into it."""
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir():
+            raise SelonError(f"{self.folder}: is a file; name a folder")
+        manifest = self.folder / MANIFEST
+        if not manifest.exists():
+            if {path.name for path in self.folder.iterdir()} - {_LOCK} and not self._only_drafts():
+                raise SelonError(f"{self.folder}: holds other things; name a new or an empty folder")
+            return
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+            known, complete = found["identity"], found["complete"]
+            records = {record["shard"]: record for record in found["parts"]}
+        except (ValueError, KeyError, TypeError):
+            raise SelonError(f"{manifest}: damaged or not selon's; {_HELP}") from None
+        for what, said in (
+            ("selon", "by another version of selon"),
+            ("model_sha256", "with another model"),
+            ("inputs", "from another input"),
+            ("precision", "in another precision"),
+            ("options", "with other options"),
+        ):
+            if known.get(what) != self.identity[what]:
+                raise SelonError(f"{self.target}: was begun {said}; {_HELP}")
+        if complete:
+            self.complete, self.done = True, records
+
+    def _only_drafts(self) -> bool:
+        """Whether the folder was left by a process that died before its manifest was in place."""
+        return all(path.name == _LOCK or path.name.startswith(f".{MANIFEST}-") for path in self.folder.iterdir())
+
+    def _begin(self) -> None:
+        for draft in self.folder.glob(".*-*"):  # left by a process that was killed
+            draft.unlink()
+        if self.complete:
+            return
+        if not (self.folder / MANIFEST).exists():
+            self._write_manifest(complete=False, totals={}, parts=[])
+        journal = self.folder / _JOURNAL
+        whole = 0
+        for line, record in _journalled(journal):
+            part = self.folder / record["name"]
+            if part.is_file() and hashlib.sha256(part.read_bytes()).hexdigest() == record["sha256"]:
+                self.done[record["shard"]] = {key: value for key, value in record.items() if key != "rejects"}
+            whole += len(line)
+        if journal.exists():
+            os.truncate(journal, whole)
+
+    def _write_manifest(self, **changes: Any) -> None:
+        tree = {"format": _FORMAT, "identity": self.identity, **changes}
+        with whole_file(self.folder / MANIFEST) as file:
+            file.write(json.dumps(tree, ensure_ascii=False, indent=1) + "\n")
+
+    def _write_rejects(self) -> None:
+        journal = self.folder / _JOURNAL
+        places: dict[int, int] = {}  # of the last line of each shard
+        place = 0
+        for line, record in _journalled(journal):
+            places[record["shard"]] = place
+            place += len(line)
+        if not self.totals().rejected:
+            self.rejects.unlink(missing_ok=True)  # of an earlier run
+            return
+        with journal.open("rb") as lines, whole_file(self.rejects) as file:
+            for number in sorted(places):
+                lines.seek(places[number])
+                for one in json.loads(lines.readline())["rejects"]:
+                    file.write(json.dumps(one, ensure_ascii=False) + "\n")
+
+    def _tidy(self) -> None:
+        """Remove what only an unfinished labelling needs; the manifest goes last, for it says whose the rest is."""
+        if not self.complete:
+            return
+        (self.folder / _JOURNAL).unlink(missing_ok=True)
+        if not self.whole:
+            for part in self.folder.glob("part-*"):
+                part.unlink()
+            (self.folder / MANIFEST).unlink()
+        (self.folder / _LOCK).unlink(missing_ok=True)
+        if not self.whole:
+            self.folder.rmdir()
+
+
+def _journalled(journal: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield the whole lines of a journal, up to the first that is not."""
+    with suppress(FileNotFoundError), journal.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                return
+            if not line.endswith(b"\n"):
+                return
+            yield line, record
+
+
+@contextmanager
+def _disk(target: Path, remedy: str = "what is done is kept, the same command goes on") -> Iterator[None]:
+    """Say in a sentence what the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise SelonError(f"{target}: cannot be written: {error.strerror or error}; {remedy}") from None

@@ -1,0 +1,211 @@
+"""The flow of `selon label`: what is read, what answers, where it goes, and what is said at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from train.labeller import Labeller, read_article
+from train.labelling import terminal, writers
+from train.labelling.archive import Archive, Totals
+from train.labelling.choices import Engine, Form, Kind
+from train.labelling.inputs import Input, check_columns, items
+from train.labelling.rows import Labelled
+from train.labelling.shards import Job, Shard, label_items, label_shard, shards
+from train.labelling.sources import Reading, Reject, Source, read_source
+from train.labelling.writers import Output
+from train.schema import Article, SelonError
+
+#: How long a dry run counts before it reckons the rest, in seconds; and how many sentences it tries.
+_COUNTING, _TRYING = 5.0, 256
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for.
+
+    ``target`` is None for standard output; ``parts`` says that it is a folder.
+    """
+
+    inputs: list[Input]
+    reading: Reading
+    output: Output
+    target: Path | None = None
+    parts: bool = False
+    shard: int = 200
+    engine: Engine = Engine.local
+    workers: int | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be meant, before a model is opened or a byte written.
+
+        Raises
+        ------
+        SelonError
+            For named files without a readable article or with one name, missing columns, an output that has no
+            place, or one that would be read as input the next time.
+        """
+        if self.target and self.output.form is Form.table:
+            raise SelonError("--output needs a --format other than table")
+        if self.target is None and (self.engine is Engine.ray or self.output.form is Form.parquet):
+            what = "--engine ray" if self.engine is Engine.ray else "--format parquet"
+            raise SelonError(f"{what} needs --output, a file or a folder")
+        check_columns(self.inputs, self.reading.columns)
+        names: set[str] = set()
+        for item in items([one for one in self.inputs if one.kind in (Kind.text, Kind.html)]):
+            found = read_source(item, self.reading)
+            if isinstance(found, Reject):
+                raise SelonError(f"{found.place}: {found.reason}")
+            if found.id in names:
+                raise SelonError(
+                    f"{item.place}: another input is called {found.id} too; rename one, the name is the article's id"
+                )
+            names.add(found.id)
+        for folder in (one for one in self.inputs if one.kind is None):
+            if self.target and self.target.resolve().is_relative_to(folder.path.resolve()):
+                raise SelonError(f"{self.target}: lies in {folder.name}, which is read; name a place outside it")
+        if next(items(self.inputs), None) is None:
+            raise SelonError(f"{', '.join(one.name for one in self.inputs)}: there is nothing to label in it")
+
+    def provenance(self, labeller: Labeller) -> dict[str, Any]:
+        """Return all that the output depends on: what labelled it, each input's SHA-256, the options."""
+        options = {"shard": self.shard, **vars(self.reading), **vars(self.output)}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+        return {
+            **labeller.provenance(),
+            "inputs": {one.name: one.sha256 for one in self.inputs},
+            "options": plain,
+        }
+
+
+def show_inputs(request: Request, labeller: Labeller) -> Iterator[str]:
+    """Yield what the model reads for each sentence, as a person can read it."""
+    for item in items(request.inputs):
+        found = read_source(item, request.reading)
+        if isinstance(found, Source):
+            yield from labeller.classifier.show_inputs(read_article(found.text, found.title, found.id))
+
+
+def label(request: Request, labeller: Labeller, out: Console, err: Console) -> int:
+    """Label everything; return the exit code: 0, or 1 where some of it was skipped."""
+    began = time.perf_counter()
+    if request.target is not None:
+        totals, fresh = _to_disk(request, labeller, err)
+    else:
+        totals = _to_screen(request, labeller, out, err)
+        fresh = totals.sentences
+    seconds = time.perf_counter() - began
+    # As it is, not wrapped: the last line is for machines too.
+    err.print(terminal.summary(totals, fresh, seconds), markup=False, highlight=False, soft_wrap=True)
+    return 1 if totals.rejected else 0
+
+
+def dry_run(request: Request, labeller: Labeller) -> str:
+    """Return in words how much there is and about how long it takes, from a few seconds' look."""
+    totals, position, began = Totals(), 0, time.perf_counter()
+    sample: list[Article] = []
+    for item in items(request.inputs):
+        found = read_source(item, request.reading)
+        position = item.position
+        if isinstance(found, Reject):
+            totals.rejected += 1
+        else:
+            article = read_article(found.text, found.title, found.id)
+            totals.articles += 1
+            totals.sentences += len(article)
+            if sum(map(len, sample)) < _TRYING:
+                sample.append(article)
+        if time.perf_counter() - began > _COUNTING:
+            break
+    share = position / max(sum(one.size for one in request.inputs), 1)
+    exact = share >= 1
+    tried = time.perf_counter()
+    labeller.predict(sample)
+    rate = sum(map(len, sample)) / (time.perf_counter() - tried)
+    factor = 1 if exact else 1 / max(share, 1e-9)
+    return terminal.forecast(totals, factor, rate, exact)
+
+
+def _to_screen(request: Request, labeller: Labeller, out: Console, err: Console) -> Totals:
+    totals, rejects = Totals(), []
+
+    def labelled() -> Iterator[Labelled]:
+        for one in label_items(labeller, items(request.inputs), request.reading):
+            if isinstance(one, Reject):
+                totals.rejected += 1
+                rejects.append(one)
+                continue
+            totals.articles += 1
+            totals.sentences += len(one.article)
+            totals.review += sum(prediction.review for prediction in one.predictions)
+            yield one
+
+    if request.output.form is Form.table:
+        for one in labelled():
+            out.print(terminal.table(one))
+        name = f"{labeller.bundle.name} {labeller.sha256[:12]}"
+        err.print(f"{name}: ? marks {totals.review} sentences to read again (à relire)")
+    else:
+        provenance = request.provenance(labeller)
+        sys.stdout.flush()
+        for content in writers.stream(labelled(), request.output, provenance):
+            sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        print(json.dumps(provenance, ensure_ascii=False), file=sys.stderr)
+    _tell(rejects, err)
+    return totals
+
+
+def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals, int]:
+    """Label into a file or a folder; return what is there now, and how many sentences this run labelled."""
+    assert request.target is not None  # noqa: S101 - label() sees to it
+    provenance = request.provenance(labeller)
+    job = Job(request.reading, request.output, provenance, request.parts)
+    fresh = 0
+    with Archive.open(request.target, request.output, provenance, request.parts) as archive:
+        if archive.complete:
+            err.print(f"{request.target}: was finished before; nothing to do", markup=False, highlight=False)
+        else:
+            before = archive.totals().sentences
+            with terminal.progress(err, sum(one.size for one in request.inputs)) as bar:
+                _label_rest(request, labeller, job, archive, bar)
+            archive.finish()
+            fresh = archive.totals().sentences - before
+        totals = archive.totals()
+        if totals.rejected:
+            said = f"{totals.rejected} could not be labelled: {archive.rejects} says where and why"
+            err.print(said, markup=False, highlight=False)
+    return totals, fresh
+
+
+def _label_rest(request: Request, labeller: Labeller, job: Job, archive: Archive, bar: terminal.Bar) -> None:
+    def todo() -> Iterator[Shard]:
+        for shard in shards(items(request.inputs), request.shard):
+            if shard.number in archive.done:
+                bar.read(shard.size)
+            else:
+                yield shard
+
+    if request.engine is Engine.ray:
+        from train.labelling.ray_engine import label_shards
+
+        for shard, part in label_shards(labeller.folder, todo(), job, request.workers):
+            archive.commit(part)
+            bar.labelled(part.sentences)
+            bar.read(shard.size)
+        return
+    for shard in todo():
+        archive.commit(label_shard(labeller, shard, job, bar.labelled))
+        bar.read(shard.size)
+
+
+def _tell(rejects: Sequence[Reject], err: Console) -> None:
+    for one in rejects:
+        err.print(f"selon: {one.place}: {one.reason}", markup=False, highlight=False, soft_wrap=True)

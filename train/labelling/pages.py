@@ -1,0 +1,38 @@
+"""A web page saved on disk → the article in it: its text, headline, and what the page says of itself."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+#: What a page may say of itself, for `--keep`.
+METADATA = ("title", "author", "date", "url", "sitename")
+
+
+@dataclass(frozen=True)
+class Page:
+    """An article taken out of its page; paragraphs are separated by line breaks."""
+
+    title: str
+    text: str
+    metadata: dict[str, Any]
+
+
+def read_page(raw: bytes) -> Page | None:
+    """Return the article of a page, None where there is no text to be found.
+
+    The text is made here, so that offsets point into it and not into the page. A first line that repeats the
+    headline is left out: the headline is context, never a sentence.
+    """
+    from trafilatura import bare_extraction
+
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it logs what it reads
+    found: Any = bare_extraction(raw, include_comments=False, include_tables=False, with_metadata=True)
+    if found is None or not (found.text or "").strip():
+        return None
+    title, text = (found.title or "").strip(), str(found.text)
+    first, _, rest = text.partition("\n")
+    if title and " ".join(first.split()) == " ".join(title.split()) and rest.strip():
+        text = rest
+    return Page(title, text, {key: getattr(found, key, None) for key in METADATA})

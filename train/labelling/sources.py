@@ -1,0 +1,132 @@
+"""An item → an article to label, or the reason why it is none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from train.labelling.choices import Kind
+from train.labelling.inputs import LONGEST, Item
+from train.labelling.pages import read_page
+
+_ID_COLUMNS = ("article_id", "id")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which columns of a table hold what; ``title`` is the headline of articles that have none of their own."""
+
+    text_column: str = "text"
+    id_column: str | None = None
+    title: str = ""
+    keep: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a table must have."""
+        own = (self.id_column,) if self.id_column else ()
+        return tuple(dict.fromkeys((self.text_column, *own, *self.keep)))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw article, and the columns beside it that the output keeps."""
+
+    id: str
+    text: str
+    title: str = ""
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """What could not be labelled: where it stands and why, without a word of its text."""
+
+    place: str
+    reason: str
+
+
+def read_source(item: Item, reading: Reading) -> Source | Reject:
+    """Return the article of an item, or why there is none."""
+    item = item.loaded()
+    try:
+        if item.reason:
+            raise ValueError(item.reason)
+        match item.kind:
+            case Kind.text:
+                raw = _bytes(item)
+                found = Source(item.name, _decoded(raw), reading.title, dict.fromkeys(reading.keep))
+            case Kind.html:
+                page = read_page(_bytes(item))
+                if page is None:
+                    raise ValueError("no article found in the page")
+                kept = {key: page.metadata.get(key) for key in reading.keep}
+                found = Source(item.name, page.text, page.title or reading.title, kept)
+            case _:
+                found = _from_row(_row(item), item.name, reading)
+        _check(found)
+    except ValueError as error:
+        return Reject(item.place, str(error))
+    return found
+
+
+def _bytes(item: Item) -> bytes:
+    assert isinstance(item.payload, bytes)  # noqa: S101 - loaded() sees to it
+    return item.payload
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+
+
+def _row(item: Item) -> Mapping[str, Any]:
+    if isinstance(item.payload, dict):
+        return item.payload
+    try:
+        row = json.loads(_decoded(_bytes(item)))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no valid JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("no valid JSON: nested too deeply") from None
+    if not isinstance(row, dict):
+        raise ValueError("a line must be a JSON object")
+    return row
+
+
+def _from_row(row: Mapping[str, Any], name: str, reading: Reading) -> Source:
+    if reading.text_column not in row:
+        raise ValueError(f"there is no {reading.text_column}; --text-column says which column holds the text")
+    if reading.id_column and row.get(reading.id_column) in (None, ""):
+        raise ValueError(f"{reading.id_column} is missing or empty")
+    column = reading.id_column or next((key for key in _ID_COLUMNS if row.get(key) not in (None, "")), None)
+    identity = row[column] if column else name
+    text, title = row[reading.text_column], row.get("title") or ""
+    if isinstance(identity, bool) or not isinstance(identity, str | int):
+        raise ValueError(f"{column} is neither text nor a whole number")
+    for key, value in ((reading.text_column, "" if text is None else text), ("title", title)):
+        if not isinstance(value, str):
+            raise ValueError(f"{key} is not text")
+    kept = {key: _plain(row.get(key)) for key in reading.keep}
+    return Source(str(identity), text or "", title or reading.title, kept)
+
+
+def _plain(value: Any) -> Any:
+    """Return a kept cell as JSON can hold it: dates and the like as text."""
+    return value if isinstance(value, str | int | float | bool | None) else json.loads(json.dumps(value, default=str))
+
+
+def _check(source: Source) -> None:
+    if not source.text.strip():
+        raise ValueError("there is no text in it")
+    if len(source.text) > LONGEST:
+        raise ValueError(f"{len(source.text):,} characters, more than the {LONGEST:,} of an article; cut it")
+    cells = (source.id, source.text, source.title, json.dumps(source.kept, ensure_ascii=False))
+    if any(_HALF_CHARACTER.search(cell) for cell in cells):
+        raise ValueError("not UTF-8, or half a character (a lone surrogate)")
