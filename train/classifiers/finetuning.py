@@ -1,11 +1,9 @@
-"""Fine-tuning a transformers encoder: data, Trainer, verified checkpoints, calibration, ONNX export."""
+"""Fine-tuning a transformers encoder: data, Trainer, verified checkpoints, calibration."""
 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -35,7 +32,9 @@ from transformers.utils import logging as transformers_logging
 
 from train.bundle import Int8Check, hashes, whole_folder
 from train.classifiers.base import Fitting
-from train.classifiers.camembert import GRAPH, CamembertClassifier, encode
+from train.classifiers.camembert import GRAPH, encode
+from train.classifiers.exporting import export, fold_temperature, has_types, verify
+from train.classifiers.halving import halve_graph, round_weights, save_half
 from train.classifiers.quantisation import quantise_or_refuse
 from train.config import CamembertConfig, InputConfig, project_path
 from train.inputs import build_inputs
@@ -43,8 +42,6 @@ from train.metrics import confusion, f1_scores, fit_temperature, macro_f1
 from train.schema import LABELS, Article, SelonError
 
 _MANIFEST = "manifest.json"
-#: Largest difference between PyTorch's and the graph's logits that counts as rounding.
-_TOLERANCE = 1e-3
 
 
 def finetune(
@@ -68,8 +65,8 @@ def finetune(
         trainer = _Trainer(
             model=model,
             args=_arguments(config, fitting.seed, staging),
-            train_dataset=_dataset(fast, train, inputs, config.max_length, _has_types(model)),
-            eval_dataset=_dataset(fast, validation, inputs, config.max_length, _has_types(model)),
+            train_dataset=_dataset(fast, train, inputs, config.max_length, has_types(model)),
+            eval_dataset=_dataset(fast, validation, inputs, config.max_length, has_types(model)),
             processing_class=tokenizer,
             data_collator=DataCollatorWithPadding(tokenizer),
             compute_metrics=_figures,
@@ -81,11 +78,14 @@ def finetune(
     temperature = fit_temperature(logits.astype(np.float64), np.concatenate([a.gold for a in validation]))
     fitting.log({"temperature": temperature}, trainer.state.global_step)
     model = model.to("cpu").eval()
-    _fold_temperature(model, temperature)
-    model.save_pretrained(folder)
+    fold_temperature(model, temperature)
+    round_weights(model)
+    save_half(model, folder)
     export(model, folder / GRAPH)
-    _verify(model, folder, config, inputs, validation[:5])
-    return quantise_or_refuse(folder, config, inputs, validation, fitting.log) if config.int8 else None
+    int8 = quantise_or_refuse(folder, config, inputs, validation, fitting.log) if config.int8 else None
+    halve_graph(folder / GRAPH)
+    verify(model, folder, config, inputs, validation[:5])
+    return int8
 
 
 def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -131,15 +131,10 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
             f"model.max_length: {config.max_length} is more than the {_usable_length(model)} tokens that "
             f"{config.encoder} reads"
         )
-    if not _has_types(model):
+    if not has_types(model):
         # Some WordPiece tokenizers number the two texts all the same; such a model would fail on it elsewhere.
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
     return model, tokenizer
-
-
-def _has_types(model: PreTrainedModel) -> bool:
-    """Whether the model tells the two texts of an input apart by token type."""
-    return int(getattr(model.config, "type_vocab_size", 0)) > 1
 
 
 def _usable_length(model: PreTrainedModel) -> int:
@@ -293,75 +288,6 @@ def _figures(prediction: Any) -> dict[str, float]:
     return {"macro_f1": float(macro_f1(table))} | {
         f"f1_{label}": float(value) for label, value in zip(LABELS, f1_scores(table), strict=True)
     }
-
-
-def _fold_temperature(model: PreTrainedModel, temperature: float) -> None:
-    """Divide the last layer by the temperature: every runtime then returns calibrated probabilities."""
-    last = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == len(LABELS)][-1]
-    with torch.no_grad():
-        last.weight /= temperature
-        last.bias /= temperature
-
-
-class _Logits(torch.nn.Module):
-    """The model with plain tensors in and out, as an export needs it."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
-        return logits
-
-
-def export(model: PreTrainedModel, path: Path) -> None:
-    """Write a sequence classifier as an ONNX graph; any number of inputs of any length."""
-    ids = torch.full((2, 16), 5)
-    feeds = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    if _has_types(model):
-        feeds["token_type_ids"] = torch.zeros_like(ids)
-    axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    # They remark on torchvision, which nobody needs here, and on each layer that they leave as it is.
-    for name in ("torch.onnx", "onnxscript"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            _Logits(model),
-            tuple(feeds.values()),
-            path,
-            input_names=list(feeds),
-            output_names=["logits"],
-            dynamic_shapes=(axes,) * len(feeds),
-            external_data=False,
-            verbose=False,
-        )
-
-
-def _verify(
-    model: PreTrainedModel, folder: Path, config: CamembertConfig, inputs: InputConfig, articles: Sequence[Article]
-) -> None:
-    """Refuse a graph whose logits are not PyTorch's."""
-    classifier = CamembertClassifier.load(folder, config, inputs)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    pairs = [pair for article in articles for pair in build_inputs(article, inputs)]
-    encodings = [one.encoding for one in encode(tokenizer, pairs, config.max_length)]
-    for row, encoding in zip(classifier.logits(encodings), encodings, strict=True):
-        _compare(model, encoding, row)
-
-
-def _compare(model: PreTrainedModel, encoding: Encoding, exported: NDArray[np.float64]) -> None:
-    feeds = {"input_ids": torch.tensor([encoding.ids]), "attention_mask": torch.ones(1, len(encoding.ids))}
-    if _has_types(model):
-        feeds["token_type_ids"] = torch.tensor([encoding.type_ids])
-    with torch.no_grad():
-        expected = model(**feeds).logits[0].numpy()
-    if np.abs(expected - exported).max() > _TOLERANCE:
-        raise RuntimeError(f"the ONNX graph differs from the model: {exported} instead of {expected}")
 
 
 def _first_line(error: Exception) -> str:

@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from train import __version__
 from train.bundle import Bundle, whole_folder, write_manifest
 from train.classifiers.camembert import GRAPH, INT8_GRAPH
-from train.classifiers.finetuning import export
+from train.classifiers.exporting import export
 from train.classifiers.quantisation import quantise
 from train.config import CamembertConfig, InputConfig
 from train.schema import LABELS, SelonError

@@ -42,6 +42,8 @@ def build_model(settings: EncoderConfig, pieces: int) -> Any:
 
 def write_encoder(checkpoint: Path, output: Path) -> Path:
     """See `train.pretraining.export`."""
+    from train.classifiers.halving import save_half
+
     verify(checkpoint)
     work = checkpoint.absolute().parents[1]
     state = read_state(checkpoint)
@@ -49,18 +51,11 @@ def write_encoder(checkpoint: Path, output: Path) -> Path:
     tokenizer = load_tokenizer(work, config.encoder.max_length)
     model = build_model(config.encoder, len(tokenizer))
     load_weights(checkpoint, model)
-    model.half()
     # What fine-tuning starts with; pre-training had its own. On a CPU, drawing the dropout of every attention weight
     # takes a quarter of the time (measured at 4 x 256).
     model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob = 0.1, 0.0
     with replacing(output) as draft:
-        model.save_pretrained(draft)
-        # transformers 5 loads in the dtype that config.json names: fp16 is for the disk, fp32 for computing.
-        path = draft / "config.json"
-        settings = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
-        path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        # safetensors lets the owner alone read its files.
-        (draft / "model.safetensors").chmod(0o644)
+        save_half(model, draft)
         tokenizer.save_pretrained(draft)
         summary = json.loads((work / "summary.json").read_text(encoding="utf-8"))
         (draft / "README.md").write_text(model_card(config, state, summary, model.num_parameters()), "utf-8")
