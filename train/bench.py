@@ -40,6 +40,13 @@ BASE = {
     "max_position_embeddings": 514,
 }
 _ALONE = InputConfig(title=False, before=0, after=0, position=False, quotation=False)
+#: A small process between this one and the measured one: a process counts the memory of its parent's fork as its own.
+_LAUNCHER = """
+import os, sys
+child = os.spawnv(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
+_, status, usage = os.wait4(child, 0)
+os.write(int(sys.argv[1]), f"{os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}".encode())
+"""
 _VERSIONS = ("onnxruntime", "torch", "transformers")
 
 
@@ -225,15 +232,20 @@ def _measured(command: Sequence[str]) -> tuple[float, str, float]:
         Where it fails.
     """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    reading, writing = os.pipe()
+    launch = [sys.executable, "-S", "-c", _LAUNCHER, str(writing), *command]
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+    with subprocess.Popen(
+        launch, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, pass_fds=(writing,)
+    ) as process:
+        os.close(writing)
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         beginning = process.stdout.read(1)
         seconds = time.perf_counter() - began
         printed = (beginning + process.stdout.read()).decode()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
-    unit = 1024 if sys.platform == "darwin" else 1  # macOS counts bytes, Linux KiB
-    return seconds, printed, usage.ru_maxrss / unit / 1024
+    with os.fdopen(reading) as usage:
+        code, memory = map(int, usage.read().split())
+    if code:
+        raise RuntimeError(f"{' '.join(command)} ended with exit code {code}")
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # macOS counts bytes, Linux KiB
+    return seconds, printed, memory / unit

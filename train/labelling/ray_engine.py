@@ -18,6 +18,8 @@ from train.schema import SelonError
 
 #: Shards in the hands of one worker: the next one waits there already.
 _AHEAD = 2
+#: How often a local Ray that is slow to start is tried.
+_STARTS = 4
 
 
 class _Worker:
@@ -89,8 +91,8 @@ def _ready(ray: Any, busy: dict[Any, tuple[Any, Shard]], free: list[Any]) -> tup
         raise  # an error in our own code
     except ray.exceptions.RayError as error:
         raise SelonError(
-            f"--engine ray: a worker could not start or was lost ({_first_line(error)}); what is done is kept, the same "
-            "command goes on"
+            f"--engine ray: a worker could not start or was lost ({_first_line(error)}); what is done is kept, the "
+            "same command goes on"
         ) from None
 
 
@@ -98,24 +100,22 @@ def _ray() -> Any:
     # Ray counts its users; and under `uv run` it would have each worker set up an environment of its own.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # On a busy machine its own start takes longer than the half minute that it allows itself.
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
+    cluster = "RAY_ADDRESS" in os.environ
     try:
         import ray
     except ImportError:
         raise SelonError("--engine ray needs Ray: install selon[ray], or leave it out to label here") from None
-    try:
-        ray.init(
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-    except Exception as error:  # Ray raises whatever its parts raise
-        raise SelonError(
-            f"--engine ray: no cluster can be reached or started here ({_first_line(error)}); see RAY_ADDRESS, or leave "
-            "--engine out"
-        ) from None
-    return ray
+    for attempt in range(1, _STARTS + 1):
+        try:
+            ray.init(include_dashboard=None if cluster else False, log_to_driver=False, logging_level="ERROR")
+            return ray
+        except Exception as error:  # Ray raises whatever its parts raise
+            ray.shutdown()
+            # It allows itself half a minute to start, which on a busy machine is little.
+            if cluster or attempt == _STARTS or "timed out" not in str(error):
+                said = "cannot be reached" if cluster else "cannot be started here"
+                raise SelonError(f"--engine ray: Ray {said} ({_first_line(error)}); leave --engine out") from None
+    raise AssertionError
 
 
 def _first_line(error: Exception) -> str:
