@@ -77,6 +77,8 @@ def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
     assert len(tree["golden"][0]["probabilities"]) == 4
     card = (tracking.resolve("models:/selon/2") / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: fr\n")
+    assert "12 articles of `data/corpus/test.jsonl`: macro-F1" in card
+    assert all(f"| {label} | 24 |" in card for label in LABELS)
 
 
 def test_the_bundle_carries_its_held_out_figures(trained: Path) -> None:

@@ -105,8 +105,10 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
                 save(classifier, config, data, seconds, folder)
                 labeller = Labeller.open(folder)
                 reports = _evaluate_and_log(labeller, data, run)
-                known = {"held_out": _held_out(config, reports[-1])}
-                write_manifest(folder, labeller.bundle.model_copy(update=known))
+                bundle = labeller.bundle.model_copy(update={"held_out": _held_out(config, reports[-1])})
+                with (folder / "README.md").open("a", encoding="utf-8") as card:
+                    card.write(_held_out_card(config, reports[-1]))
+                write_manifest(folder, bundle)
                 run.figures({"training_seconds": seconds})
                 version = tracking.log_model(folder)
     _tidy(place)
@@ -309,7 +311,26 @@ Made by selon {bundle.selon} on {bundle.created}.
 - **Review**: below a confidence of {bundle.review_below:.2f} a sentence should be read again.
 - **Answers** in {_precision(bundle)}.
 - **Use**: `selon label article.txt --model THIS_FOLDER`. `bundle.json` lists every file with its SHA-256.
-- **Limits**: the label says who vouches, not what is true. The figures are in the MLflow run of the training.
+- **Limits**: the label says who vouches, not what is true. Every figure is in the MLflow run of the training.
+"""
+
+
+def _held_out_card(config: TrainConfig, report: Report) -> str:
+    """Return the model card's table of figures on articles that the model has never seen."""
+    sources = ", ".join(f"`{path}`" for path in config.data.test)
+    rows = "\n".join(
+        f"| {label} | {report.counts[label]} | {report.f1[label]} | {report.precision[label]:.2f} "
+        f"| {report.recall[label]:.2f} | {report.natural_precision[label]:.2f} |"
+        for label in LABELS
+    )
+    return f"""
+## On articles it has never seen
+{report.articles} articles of {sources}: macro-F1 {report.f1["macro"]}, 95 % intervals from resampling articles.
+*Natural* is precision where labels are as frequent as in ordinary press articles.
+
+| label | sentences | F1 | precision | recall | natural |
+|---|---:|---|---:|---:|---:|
+{rows}
 """
 
 

@@ -42,8 +42,11 @@ def build_model(settings: EncoderConfig, pieces: int) -> Any:
 
 def write_encoder(checkpoint: Path, output: Path) -> Path:
     """See `train.pretraining.export`."""
+    from transformers.utils import logging as transformers_logging
+
     from train.classifiers.halving import save_half
 
+    transformers_logging.disable_progress_bar()  # for files that are written in a blink
     verify(checkpoint)
     work = checkpoint.absolute().parents[1]
     state = read_state(checkpoint)
