@@ -90,12 +90,15 @@ def serve(model: str | None, host: str, port: int, settings: ServiceSettings, te
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    bound = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, OverflowError) as error:
+        if bound is not None:
+            bound.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise SelonError(f"{host}:{port}: cannot be listened on ({reason}); choose another --host or --port") from None
     return bound
