@@ -24,8 +24,7 @@ from train.config import InputConfig, ModelConfig, StrictModel
 from train.schema import LABELS, SelonError
 
 MANIFEST = "bundle.json"
-#: 2 knows the int8 graph; 1 is read as well.
-FORMAT = 2
+FORMAT = 1
 
 
 class Golden(StrictModel):
