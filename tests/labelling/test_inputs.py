@@ -21,9 +21,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from train.labelling import inputs as reading_inputs
+from train.labelling import tables
 from train.labelling.choices import Kind
-from train.labelling.inputs import LONGEST, check_columns, items, open_inputs
+from train.labelling.inputs import check_columns, items, open_inputs
+from train.labelling.items import LONGEST
 from train.labelling.sources import Reading, Reject, Source, read_source
 from train.schema import SelonError
 
@@ -132,7 +133,7 @@ def test_parquet_columns_by_name(tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading_inputs, "_LONGEST_LINE", 200)
+    monkeypatch.setattr(tables, "LONGEST_BYTES", 200)
     lines = [
         b'{"id": 1, "text": "Oui."}',
         b"{",

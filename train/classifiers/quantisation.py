@@ -7,7 +7,6 @@ depends a little on the others in its batch.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -31,7 +30,6 @@ def quantise(graph: Path, target: Path) -> None:
     """Write the int8 graph of an fp32 one."""
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
 
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
     with tempfile.TemporaryDirectory(prefix="selon-") as work, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared = Path(work) / "prepared.onnx"

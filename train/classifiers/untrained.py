@@ -57,6 +57,7 @@ def save_untrained(
         Where there is no such encoder.
     """
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     if not (encoder / "config.json").is_file():
         raise SelonError(f"{encoder}: there is no such encoder; `selon pretrain` makes one")
     named: dict[str, Any] = {

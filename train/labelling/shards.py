@@ -10,7 +10,7 @@ from typing import Any
 from train.labeller import Labeller, read_article
 from train.labelling import writers
 from train.labelling.choices import Form
-from train.labelling.inputs import Item
+from train.labelling.items import Item
 from train.labelling.rows import Labelled
 from train.labelling.sources import Reading, Reject, Source, read_source
 from train.labelling.writers import Output

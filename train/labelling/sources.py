@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from train.labelling.choices import Kind
-from train.labelling.inputs import LONGEST, Item
+from train.labelling.items import LONGEST, Item
 from train.labelling.pages import read_page
 
 _ID_COLUMNS = ("article_id", "id")

@@ -1,0 +1,97 @@
+"""Tables, streamed row by row: JSONL, CSV and Parquet. What is wrong with a row is said in its item."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from train.labelling.choices import Kind
+from train.labelling.items import LONGEST, LONGEST_BYTES, Item, unpacked, why
+from train.schema import SelonError
+
+
+def json_lines(path: Path, place: str, name: str) -> Iterator[Item]:
+    """Yield the lines of a JSONL file that are not empty."""
+    with unpacked(path) as (file, raw):
+        number = 0
+        while line := file.readline(LONGEST_BYTES):
+            number += 1
+            reason = ""
+            if not line.endswith(b"\n") and len(line) == LONGEST_BYTES:
+                reason = f"a line of more than {LONGEST_BYTES:,} bytes"
+                while (rest := file.readline(LONGEST_BYTES)) and not rest.endswith(b"\n"):
+                    pass
+                line = b""
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip() or reason:
+                yield Item(f"{place}:{number}", f"{name}:{number}", Kind.jsonl, line, raw.tell(), reason)
+
+
+def as_text(file: IO[bytes]) -> io.TextIOWrapper:
+    """Return a file's text; whatever is no UTF-8 becomes half a character, which is refused in its own row."""
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def read_header(text: io.TextIOWrapper, place: str) -> tuple[list[str], Any]:
+    """Return the columns of a CSV file, whose separator they tell, and a reader that stands behind them."""
+    first = text.readline(LONGEST)
+    separator = max(",;\t|", key=first.count)
+    csv.field_size_limit(LONGEST)
+    try:
+        columns = next(csv.reader([first], delimiter=separator), [])
+    except csv.Error:
+        columns = []
+    if not columns or len(set(columns)) < len(columns):
+        raise SelonError(f"{place}: its first line does not name the columns, each once; give it a header")
+    return columns, csv.reader(text, delimiter=separator)
+
+
+def csv_rows(path: Path, place: str, name: str) -> Iterator[Item]:
+    """Yield the rows of a CSV file; the place is the line on which a row begins."""
+    with unpacked(path) as (file, raw), as_text(file) as text:
+        columns, reader = read_header(text, place)
+        while True:
+            begin, cells, reason = reader.line_num + 2, [], ""
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                reason = f"no valid CSV: {error}"
+            if cells and len(cells) != len(columns):
+                reason = f"{len(cells)} cells where the header names {len(columns)} columns"
+            if cells or reason:
+                payload = dict(zip(columns, cells, strict=False))
+                yield Item(f"{place}:{begin}", f"{name}:{begin}", Kind.csv, payload, raw.tell(), reason)
+
+
+def open_parquet(path: Path, place: str) -> Any:
+    """Open a Parquet file; SelonError where it is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Without a buffer a whole column chunk would be read at once.
+        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise SelonError(f"{place}: no readable Parquet file: {why(error)}") from None
+
+
+def parquet_rows(path: Path, place: str, name: str) -> Iterator[Item]:
+    """Yield the rows of a Parquet file, a small batch at a time."""
+    import pyarrow as pa
+
+    file = open_parquet(path, place)
+    size, total, number = path.stat().st_size, max(file.metadata.num_rows, 1), 0
+    try:
+        for batch in file.iter_batches(batch_size=64):
+            for row in batch.to_pylist():
+                number += 1
+                done = size * number // total
+                yield Item(f"{place}:{number}", f"{name}:{number}", Kind.parquet, row, done)
+    except pa.ArrowException as error:
+        raise SelonError(f"{place}: damaged after row {number}: {why(error)}") from None
