@@ -1,22 +1,15 @@
 """The saved model: a folder that stands alone.
 
 ``bundle.json`` says what the folder holds and carries the SHA-256 of every other file; a folder with a
-missing, altered or unknown-format file is refused. Written to a temporary folder beside its place, synced,
-renamed: a bundle is there whole or not at all.
+missing, altered or unknown-format file is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -86,68 +79,6 @@ class Bundle(StrictModel):
     files: dict[str, str] = Field(default_factory=dict)
 
 
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``target`` at the end, synced; on an error nothing is left.
-
-    A ``target`` that is there already is replaced at the end, and kept where anything fails.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        outer = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
-    work, old = outer / "new", outer / "old"
-    try:
-        work.mkdir()
-        yield work
-        for path in [*work.rglob("*"), work]:
-            _sync(path)
-        if target.exists():
-            target.rename(old)
-        work.rename(target)
-        _sync(target.parent)
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        shutil.rmtree(outer, ignore_errors=True)
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[TextIO]:
-    """Give a text file (UTF-8) that becomes ``target`` at the end, synced; on an error nothing is left."""
-    with whole_binary(target) as raw:
-        file = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-        try:
-            yield file
-        finally:
-            file.detach()  # flushed; else it would close what is still to be synced
-
-
-@contextmanager
-def whole_binary(target: Path, beside: Path | None = None) -> Iterator[BinaryIO]:
-    """Give a file that becomes ``target`` at the end, synced; on an error nothing is left.
-
-    Until then it lies in the folder ``beside`` (of the same file system), else in the target's own.
-    """
-    if target.is_dir():
-        raise SelonError(f"{target}: this is a folder; name a file")
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=beside or target.parent)
-    except OSError as error:
-        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-        _sync(target.parent)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
 def hashes(folder: Path, manifest: str = MANIFEST) -> dict[str, str]:
     """Return the SHA-256 of every file below ``folder`` but the manifest, by relative path."""
     return {
@@ -208,11 +139,3 @@ def read_bundle(folder: Path, verify: bool = True) -> Bundle:
 def bundle_sha256(folder: Path) -> str:
     """Return the SHA-256 of ``bundle.json``: it covers every file, so it names the model."""
     return sha256(folder / MANIFEST)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

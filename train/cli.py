@@ -277,7 +277,7 @@ def bench(
 ) -> None:
     """Measure selon beside transformers.pipeline: start, speed, memory; takes some minutes."""
     from train import bench as benching
-    from train.bundle import whole_file
+    from train.atomic import whole_file
 
     if output and output.suffix not in (".json", ".md"):
         raise SelonError(f"{output}: name a .json or a .md file")
@@ -390,7 +390,7 @@ def join(
     output: Annotated[Path | None, typer.Option(help="A folder for the joined rows (never commit them).")] = None,
 ) -> None:
     """Join stand-off labels with their text, from any copy of it; say how many sentences were found."""
-    from train.bundle import whole_file
+    from train.atomic import whole_file
     from train.corpus import join_file, to_rows
 
     for path in labels:

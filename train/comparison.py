@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from train import metrics
-from train.bundle import whole_folder
+from train.atomic import whole_folder
 from train.evaluation import Report, evaluate, flatten, refuse_seen, summarise
 from train.labeller import Labeller
 from train.metrics import Interval

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from train import __version__
-from train.bundle import MANIFEST, whole_file, whole_folder
+from train.atomic import whole_file, whole_folder
+from train.bundle import MANIFEST
 from train.config import project_root
 from train.schema import LABELS, SelonError
 

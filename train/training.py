@@ -17,7 +17,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from train import __version__, metrics, tracking
-from train.bundle import Bundle, Golden, HeldOut, Int8Check, whole_folder, write_manifest
+from train.atomic import whole_folder
+from train.bundle import Bundle, Golden, HeldOut, Int8Check, write_manifest
 from train.classifiers.base import Classifier, Fitting, family
 from train.config import TrainConfig, project_path, project_root
 from train.corpus import content_key, fingerprint, read_all

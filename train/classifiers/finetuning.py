@@ -30,7 +30,8 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging as transformers_logging
 
-from train.bundle import Int8Check, hashes, whole_folder
+from train.atomic import whole_folder
+from train.bundle import Int8Check, hashes
 from train.classifiers.base import Fitting
 from train.classifiers.camembert import GRAPH, encode
 from train.classifiers.exporting import export, fold_temperature, has_types, verify

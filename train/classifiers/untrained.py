@@ -15,7 +15,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from transformers.utils import logging as transformers_logging
 
 from train import __version__
-from train.bundle import Bundle, whole_folder, write_manifest
+from train.atomic import whole_folder
+from train.bundle import Bundle, write_manifest
 from train.classifiers.camembert import GRAPH, INT8_GRAPH
 from train.classifiers.exporting import export
 from train.classifiers.quantisation import quantise

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
-from train.bundle import whole_binary, whole_file
+from train.atomic import whole_binary, whole_file
 from train.labelling import writers
 from train.labelling.choices import Form
 from train.labelling.shards import Part

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from train.atomic import sync
+
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
@@ -22,8 +24,8 @@ def replacing(target: Path) -> Iterator[Path]:
         yield draft
         for path in sorted(draft.rglob("*")) if draft.is_dir() else []:
             if path.is_file():
-                _sync(path)
-        _sync(draft)
+                sync(path)
+        sync(draft)
         if draft.is_dir() and target.exists():
             # A folder cannot be renamed over a full one: step the old one aside first.
             old = target.with_name(f".{target.name}.{os.getpid()}.old")
@@ -32,17 +34,9 @@ def replacing(target: Path) -> Iterator[Path]:
             _remove(old)
         else:
             draft.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     finally:
         _remove(draft)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Files and folders that are either whole or not there: written beside their place, synced, renamed."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from train.schema import SelonError
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``target`` at the end, synced; on an error nothing is left.
+
+    A ``target`` that is there already is replaced at the end, and kept where anything fails.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        outer = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
+    work, old = outer / "new", outer / "old"
+    try:
+        work.mkdir()
+        yield work
+        for path in [*work.rglob("*"), work]:
+            sync(path)
+        if target.exists():
+            target.rename(old)
+        work.rename(target)
+        sync(target.parent)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[TextIO]:
+    """Give a text file (UTF-8) that becomes ``target`` at the end, synced; on an error nothing is left."""
+    with whole_binary(target) as raw:
+        file = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+        try:
+            yield file
+        finally:
+            file.detach()  # flushed; else it would close what is still to be synced
+
+
+@contextmanager
+def whole_binary(target: Path, beside: Path | None = None) -> Iterator[BinaryIO]:
+    """Give a file that becomes ``target`` at the end, synced; on an error nothing is left.
+
+    Until then it lies in the folder ``beside`` (of the same file system), else in the target's own.
+    """
+    if target.is_dir():
+        raise SelonError(f"{target}: this is a folder; name a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=beside or target.parent)
+    except OSError as error:
+        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+        sync(target.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file or folder on the disk before going on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
