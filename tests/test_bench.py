@@ -15,7 +15,7 @@ from train.schema import SelonError
 
 FOUND = Bench(
     [
-        Row("selon", "petit fp32", True, 0.6, "s to first label", 150.4),
+        Row("selon", "petit fp32", True, 0.6, "s", 150.4),
         Row("pipeline", "base fp32", False, 9.04, "sentences/s", 1200),
     ],
     {"start": 12.34},
@@ -39,7 +39,7 @@ def test_texts_are_whole_articles_up_to_a_number(project: Path) -> None:
 
 def test_each_row_says_whether_context_was_in_the_input() -> None:
     said = bench.to_markdown(FOUND)
-    assert "| selon | petit fp32 | yes | 0.60 s to first label | 150 MiB |" in said
+    assert "| selon | petit fp32 | yes | 0.60 s | 150 MiB |" in said
     assert "| pipeline | base fp32 | no | 9.0 sentences/s | 1200 MiB |" in said
     assert "- start: **12.3×**" in said
     assert json.loads(bench.to_json(FOUND))["rows"][1]["value"] == 9.04

@@ -107,16 +107,16 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
         rows = []
         say("start to first label")
         for what, context, command in (
-            ("selon label", True, ["-m", "train", "label", str(page), "--model", str(petit)]),
-            ("transformers.pipeline", False, ["-m", "train.bench_side", "first", str(petit), str(whole)]),
+            ("start to first label: selon label", True, ["-m", "train", "label", str(page), "--model", str(petit)]),
+            ("start to first label: pipeline", False, ["-m", "train.bench_side", "first", str(petit), str(whole)]),
         ):
             starts = [_measured([sys.executable, *command]) for _ in range(repeats)]
             memory = max(one[2] for one in starts)
-            rows.append(Row(what, "petit fp32", context, median(one[0] for one in starts), "s to first label", memory))
+            rows.append(Row(what, "petit fp32", context, median(one[0] for one in starts), "s", memory))
         for what, name, side, model, texts, context in (
             ("selon", "base int8", "selon", int8, alone, False),
             ("selon", "base fp32", "selon", base, alone, False),
-            ("transformers.pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
+            ("pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
             ("selon", "petit fp32", "selon", petit, whole, True),
         ):
             say(f"sentences a second: {what}, {name}")
@@ -159,10 +159,10 @@ def to_table(bench: Bench) -> Table:
     """Return the measurements for the terminal."""
     table = Table(title=f"{bench.setting['sentences']} sentences, {bench.setting['cores']} cores")
     for column in ("", "model", "context", "measured", "peak memory"):
-        table.add_column(column, justify="right" if column in ("measured", "peak memory") else "left")
+        table.add_column(column, justify="right" if column in ("measured", "peak memory") else "left", no_wrap=True)
     for cells in _cells(bench):
         table.add_row(*cells)
-    table.caption = " · ".join(f"{name}: {ratio:.1f}x" for name, ratio in bench.ratios.items())
+    table.caption = "\n".join(f"{name}: {ratio:.1f}x" for name, ratio in bench.ratios.items())
     return table
 
 
@@ -186,7 +186,7 @@ def _cells(bench: Bench) -> list[list[str]]:
             row.what,
             row.model,
             "yes" if row.context else "no",
-            f"{row.value:.2f} {row.unit}" if row.unit.startswith("s ") else f"{row.value:.1f} {row.unit}",
+            f"{row.value:.2f} {row.unit}" if row.unit == "s" else f"{row.value:.1f} {row.unit}",
             f"{row.memory:.0f} MiB",
         ]
         for row in bench.rows
@@ -195,13 +195,13 @@ def _cells(bench: Bench) -> list[list[str]]:
 
 def _models(folder: Path) -> tuple[Path, Path, Path]:
     """Make petit, and the base shape in both precisions, with the same weights."""
-    from train.classifiers.untrained import save_untrained
+    from train.classifiers.untrained import quantised_copy, save_untrained
 
     encoder = project_path(ENCODER)
     petit, base, int8 = folder / "petit", folder / "base", folder / "base-int8"
     save_untrained(encoder, petit, "petit", InputConfig())
     save_untrained(encoder, base, "base", _ALONE, BASE)
-    save_untrained(encoder, int8, "base-int8", _ALONE, BASE, int8=True)
+    quantised_copy(base, int8)
     return petit, base, int8
 
 

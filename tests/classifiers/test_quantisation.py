@@ -89,10 +89,12 @@ def test_no_cuda_here(copied: dict[str, Path]) -> None:
 
 
 def test_untrained_models_are_whole(encoders: Path, tmp_path: Path) -> None:
-    from train.classifiers.untrained import save_untrained
+    from train.classifiers.untrained import quantised_copy, save_untrained
 
-    save_untrained(encoders / "camembert", tmp_path / "m", "m", InputConfig(), {"hidden_size": 48}, 48, int8=True)
-    opened = Labeller.open(tmp_path / "m", threads=1)
+    save_untrained(encoders / "camembert", tmp_path / "m", "m", InputConfig(), {"hidden_size": 48}, 48)
+    assert Labeller.open(tmp_path / "m").provenance()["precision"] == "fp32"
+    quantised_copy(tmp_path / "m", tmp_path / "q")
+    opened = Labeller.open(tmp_path / "q", threads=1)
     assert opened.provenance()["precision"] == "int8"
     assert len(opened.label("Oui. Non.")[1]) == 2
     assert isinstance(opened.classifier, CamembertClassifier)

@@ -5,6 +5,7 @@ Its answers mean nothing. `selon bench` makes such models on the fly; they go wi
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from train import __version__
 from train.atomic import whole_folder
-from train.bundle import Bundle, write_manifest
+from train.bundle import Bundle, read_bundle, write_manifest
 from train.classifiers.camembert import GRAPH, INT8_GRAPH
 from train.classifiers.exporting import export
 from train.classifiers.quantisation import quantise
@@ -31,7 +32,6 @@ def save_untrained(
     inputs: InputConfig,
     shape: Mapping[str, int] | None = None,
     max_length: int = 128,
-    int8: bool = False,
 ) -> None:
     """Write a saved model with random weights.
 
@@ -49,8 +49,6 @@ def save_untrained(
         Other sizes than the encoder's, as transformers' configs name them.
     max_length : int
         Tokens of an input at most.
-    int8 : bool
-        Let a quantised graph answer, unverified.
 
     Raises
     ------
@@ -71,7 +69,7 @@ def save_untrained(
     bundle = Bundle(
         selon=__version__,
         name=name,
-        model=CamembertConfig(kind="camembert", encoder=name, max_length=max_length, int8=int8),
+        model=CamembertConfig(kind="camembert", encoder=name, max_length=max_length),
         input=inputs,
         review_below=0,
         corpus="",
@@ -79,12 +77,18 @@ def save_untrained(
         config={},
         training_seconds=0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        precision="int8" if int8 else "fp32",
     )
     with whole_folder(folder) as work:
         AutoTokenizer.from_pretrained(encoder).save_pretrained(work)
         model.save_pretrained(work)
         export(model, work / GRAPH)
-        if int8:
-            quantise(work / GRAPH, work / INT8_GRAPH)
         write_manifest(work, bundle)
+
+
+def quantised_copy(folder: Path, target: Path) -> None:
+    """Write a copy of a saved model whose int8 graph answers, unverified."""
+    bundle = read_bundle(folder)
+    with whole_folder(target) as work:
+        shutil.copytree(folder, work, dirs_exist_ok=True)
+        quantise(work / GRAPH, work / INT8_GRAPH)
+        write_manifest(work, bundle.model_copy(update={"precision": "int8"}))
