@@ -113,7 +113,7 @@ def test_label_shows_a_table_or_the_input(trained: Path, selon: Selon) -> None:
     assert "Zelenski" in done.out
     assert "petit" in done.err
     shown = selon("label", SEED, "--model", "models:/selon/2", "--title", "Un titre", "--show-input")
-    assert "début | Un titre" in shown.out.splitlines()[0]
+    assert "début | source parole guillemets | Un titre" in shown.out.splitlines()[0]
     refused = selon("label", SEED, "--model", "models:/selon/1", "--show-input")
     assert refused.code == 2
     assert "--show-input is for encoders" in _flat(refused.err)

@@ -94,7 +94,7 @@ def test_import_is_light() -> None:
 
 def test_shipped_config_is_valid() -> None:
     path = Path(__file__).parents[1] / "configs" / "pretrain-petit.yaml"
-    assert load_config(path, PretrainConfig).encoder.max_length == 256
+    assert load_config(path, PretrainConfig).encoder.max_length == 128
 
 
 def test_held_out_articles_are_nowhere(work: Path) -> None:

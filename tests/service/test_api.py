@@ -17,7 +17,8 @@ from train import __version__
 from train.corpus import read_articles
 from train.cues import find_cues
 from train.labeller import Labeller
-from train.labelling import rows_of
+from train.labelling.rows import Labelled, rows_of
+from train.labelling.sources import Source
 from train.schema import LABELS
 from train.service.rendering import cut
 from train.service.served import Keeper
@@ -37,7 +38,8 @@ def test_the_seed_article_is_labelled_as_on_the_command_line(client: TestClient,
         text = file.read()
     answer = _label(client, text=text, title="Un titre", id="graine")
     labeller = Labeller.open(folder)
-    rows = list(rows_of(*labeller.label(text, "Un titre")))
+    source = Source("graine", text, title="Un titre")
+    rows = list(rows_of(Labelled(source, *labeller.label(text, "Un titre"))))
     assert answer["model"] == {"name": "tfidf", "version": None, "sha256": labeller.sha256, "selon": __version__}
     assert answer["review_below"] == labeller.bundle.review_below
     assert answer["id"] == "graine"
