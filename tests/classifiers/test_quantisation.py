@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from train.bundle import Bundle, read_bundle, write_manifest
 from train.classifiers import quantisation
@@ -16,6 +18,12 @@ from train.evaluation import verify_golden
 from train.labeller import Labeller
 from train.schema import Article, Device, SelonError
 from train.training import _precision
+
+
+def _weights(graph: Path, itemsize: int | None = None) -> int:
+    """Return the bytes of a graph's weights, as they are or at so many bytes each."""
+    arrays = [numpy_helper.to_array(weight) for weight in onnx.load(graph).graph.initializer]
+    return sum(array.size * (itemsize or array.itemsize) for array in arrays)
 
 
 def test_what_is_kept() -> None:
@@ -58,7 +66,8 @@ def test_a_graph_that_holds_answers_and_provenance_says_so(parts: tuple[Path, Bu
     np.testing.assert_array_equal(int8.classifier.reference_proba(validation)[0], exact)
     verify_golden(int8)  # whose probabilities are those of fp32
     assert "int8 on a CPU: on validation 1" in _precision(int8.bundle)
-    assert (folder / GRAPH).is_file()  # the reference stays
+    stored, exact_size = _weights(folder / INT8_GRAPH), _weights(folder / GRAPH, itemsize=4)
+    assert stored < exact_size  # than the same graph in fp32; on disk that one is halved
     (folder / INT8_GRAPH).unlink()
     with pytest.raises(SelonError, match="missing from the saved model"):
         Labeller.open(folder)
