@@ -264,7 +264,7 @@ def test_families_are_trained_by_one_path(project: Path) -> None:
     from train.classifiers.base import Fitting
 
     classifier.fit(data.train, data.validation, Fitting(3, project))
-    training.save(classifier, config, data, 1.0, project / "bundle")
+    training.save(classifier, config, data, classifier.predict_proba(data.validation), 1.0, project / "bundle")
     golden = json.loads((project / "bundle/bundle.json").read_text())["golden"][0]
     again = family("tfidf").load(project / "bundle", config.model, config.input)
     from train.labeller import read_article

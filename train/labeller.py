@@ -73,9 +73,9 @@ class Labeller:
                     bool(row.max() < self.bundle.review_below),
                     cut,
                 )
-                for row, cut in zip(rows, self.classifier.truncated(article), strict=True)
+                for row, cut in zip(rows, cuts, strict=True)
             ]
-            for article, rows in zip(articles, self.predict_proba(articles), strict=True)
+            for rows, cuts in self.classifier.predict_with_cuts(articles)
         ]
 
     def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:

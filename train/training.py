@@ -103,9 +103,10 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
             seconds = time.perf_counter() - started
             with tempfile.TemporaryDirectory(prefix="selon-") as work:
                 folder = Path(work) / "bundle"
-                save(classifier, config, data, seconds, folder)
+                on_validation = classifier.predict_proba(data.validation)
+                save(classifier, config, data, on_validation, seconds, folder)
                 labeller = Labeller.open(folder)
-                reports = _evaluate_and_log(labeller, data, run)
+                reports = _evaluate_and_log(labeller, data, on_validation, run)
                 bundle = labeller.bundle.model_copy(update={"held_out": _held_out(config, reports[-1])})
                 with (folder / "README.md").open("a", encoding="utf-8") as card:
                     card.write(_held_out_card(config, reports[-1]))
@@ -170,10 +171,17 @@ def _folds(articles: Sequence[Article], folds: int, seed: int) -> list[tuple[lis
     return parts
 
 
-def save(classifier: Classifier, config: TrainConfig, data: Data, seconds: float, folder: Path) -> None:
+def save(
+    classifier: Classifier,
+    config: TrainConfig,
+    data: Data,
+    on_validation: Sequence[Probabilities],
+    seconds: float,
+    folder: Path,
+) -> None:
     """Write the bundle: the classifier's files, the model card, the manifest."""
     gold = np.concatenate([article.gold for article in data.validation])
-    stacked = np.concatenate(classifier.predict_proba(data.validation))
+    stacked = np.concatenate(on_validation)
     example = Article("", _GOLDEN_TEXT, segment(_GOLDEN_TEXT), title=_GOLDEN_TITLE)
     rows = classifier.reference_proba([example])[0]
     bundle = Bundle(
@@ -203,14 +211,15 @@ def save(classifier: Classifier, config: TrainConfig, data: Data, seconds: float
         write_manifest(work, bundle)
 
 
-def _evaluate_and_log(labeller: Labeller, data: Data, run: tracking.Run) -> list[Report]:
+def _evaluate_and_log(
+    labeller: Labeller, data: Data, on_validation: Sequence[Probabilities], run: tracking.Run
+) -> list[Report]:
     """Report on validation (seen: calibrated there) and on the held-out articles."""
-    held_back = labeller.predict_proba(data.validation)
     reports = []
-    validation = summarise(data.validation, held_back, "validation", labeller.bundle.review_below)
+    validation = summarise(data.validation, on_validation, "validation", labeller.bundle.review_below)
     test, on_test = evaluate(labeller, data.test, "test")
     for articles, probabilities, report in (
-        (data.validation, held_back, validation),
+        (data.validation, on_validation, validation),
         (data.test, on_test, test),
     ):
         run.figures(report.figures())

@@ -34,7 +34,7 @@ def folder(make_root: Callable[[], Path]) -> Path:
         data = training.read_data(config)
         classifier = family("tfidf")(config.model, config.input)
         classifier.fit(data.train, data.validation, Fitting(config.seed, root))
-        training.save(classifier, config, data, 1.0, root / "model")
+        training.save(classifier, config, data, classifier.predict_proba(data.validation), 1.0, root / "model")
         labeller = Labeller.open(root / "model")
         known = {"held_out": training._held_out(config, evaluate(labeller, data.test, "test")[0])}
         write_manifest(root / "model", labeller.bundle.model_copy(update=known))

@@ -102,9 +102,9 @@ class Classifier(ABC):
         """How the int8 graph compared with the fp32 one when the model was made; None where none was asked for."""
         return None
 
-    def truncated(self, article: Article) -> list[bool]:
-        """Return for each sentence whether it is longer than the classifier can read."""
-        return [False] * len(article)
+    def predict_with_cuts(self, articles: Sequence[Article]) -> list[tuple[Probabilities, list[bool]]]:
+        """Return ``predict_proba``, and for each sentence whether it is longer than the classifier can read."""
+        return [(rows, [False] * len(rows)) for rows in self.predict_proba(articles)]
 
     def show_inputs(self, article: Article) -> list[str]:
         """Return what the classifier is given for each sentence, as a person can read it."""

@@ -107,8 +107,14 @@ class CamembertClassifier(Classifier):
 
     def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
         """Return calibrated probabilities, one (sentences, 4) matrix an article."""
-        encoded = [one.encoding for article in articles for one in self._encode(article)]
-        return split_by_article(probabilities_from(self.logits(encoded)), articles)
+        return [rows for rows, _ in self.predict_with_cuts(articles)]
+
+    def predict_with_cuts(self, articles: Sequence[Article]) -> list[tuple[Probabilities, list[bool]]]:
+        """Return calibrated probabilities, and for each sentence whether its end was cut to fit."""
+        encoded = [self._encode(article) for article in articles]
+        logits = self.logits([one.encoding for article in encoded for one in article])
+        rows = split_by_article(probabilities_from(logits), articles)
+        return list(zip(rows, ([one.truncated for one in article] for article in encoded), strict=True))
 
     def reference_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
         """Return the probabilities of the fp32 graph; an int8 one answers by the company in the batch as well."""
@@ -148,10 +154,6 @@ class CamembertClassifier(Classifier):
                 feeds["token_type_ids"][row, :size] = encodings[place].type_ids
             result[places] = session.run(None, {k: v for k, v in feeds.items() if k in wanted})[0]
         return result
-
-    def truncated(self, article: Article) -> list[bool]:
-        """Return for each sentence whether its end was cut to fit."""
-        return [one.truncated for one in self._encode(article)]
 
     def show_inputs(self, article: Article) -> list[str]:
         """Return the (text, pair) of each sentence, joined as a person can read them."""

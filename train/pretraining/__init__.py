@@ -10,7 +10,6 @@ One idea per file, in the order in which a run goes through them:
     masked.py       the masked-language-model loop
     checkpoints.py  its state on disk, verified
     encoder.py      a checkpoint → a Hugging Face folder with a model card
-    atomic.py       files that are either whole or not there
 
 Importing this package imports neither torch, transformers nor gensim.
 """

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from train.pretraining.atomic import replacing
+from train.atomic import whole_folder
 from train.schema import SelonError
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -47,8 +47,7 @@ def save(folder: Path, state: State, model: Any, optimizer: Any) -> Path:
     from safetensors.torch import save_file
 
     target = folder / f"step-{state.step:08}"
-    with replacing(target) as draft:
-        draft.mkdir()
+    with whole_folder(target) as draft:
         weights = {name: value.detach().cpu().contiguous() for name, value in model.named_parameters()}
         save_file(weights, draft / "model.safetensors")
         inner = optimizer.state_dict()["state"]

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from train.pretraining.atomic import replacing
+from train.atomic import whole_folder
 from train.pretraining.checkpoints import State, load_weights, read_state, verify
 from train.pretraining.pieces import BOS, EOS, PAD, load_tokenizer
 from train.pretraining.settings import EncoderConfig, PretrainConfig
@@ -57,7 +57,7 @@ def write_encoder(checkpoint: Path, output: Path) -> Path:
     # What fine-tuning starts with; pre-training had its own. On a CPU, drawing the dropout of every attention weight
     # takes a quarter of the time (measured at 4 x 256).
     model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob = 0.1, 0.0
-    with replacing(output) as draft:
+    with whole_folder(output) as draft:
         save_half(model, draft)
         tokenizer.save_pretrained(draft)
         summary = json.loads((work / "summary.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.pretraining.atomic import replacing
+from train.atomic import whole_file, whole_folder
 from train.pretraining.settings import PretrainConfig
 from train.schema import SelonError
 
@@ -58,8 +58,8 @@ def write_tokenizer(config: PretrainConfig, work: Path) -> None:
             "give more text or lower tokenizer.pieces"
         ) from None
     # Save CamembertTokenizer's own form, so that what tokenises here is what users load.
-    with replacing(path) as draft:
-        _camembert(tokenizer).backend_tokenizer.save(str(draft))
+    with whole_file(path) as file:
+        file.write(_camembert(tokenizer).backend_tokenizer.to_str(pretty=True))
 
 
 def load_tokenizer(work: Path, max_length: int) -> Any:
@@ -84,8 +84,7 @@ def write_shards(config: PretrainConfig, work: Path) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
-    with replacing(work / "shards") as draft:
-        draft.mkdir()
+    with whole_folder(work / "shards") as draft:
         for part in ("train", "validation"):
             number, waiting, size = 0, [], 0
             for ids in _encoded(tokenizer, work / "text" / f"{part}.txt"):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
+from train.atomic import whole_file
 from train.config import (
     Fraction,
     NonNegativeInt,
@@ -18,7 +19,6 @@ from train.config import (
     StrictModel,
     project_path,
 )
-from train.pretraining.atomic import replacing
 from train.schema import SelonError
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -202,6 +202,7 @@ def claim_work_folder(config: PretrainConfig) -> Path:
                 "set another work_dir or remove that folder"
             )
     else:
-        with replacing(plan) as draft:
-            draft.write_text(json.dumps(mine, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        work.mkdir(parents=True, exist_ok=True)
+        with whole_file(plan) as file:
+            file.write(json.dumps(mine, indent=1, ensure_ascii=False) + "\n")
     return work

@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from train.atomic import whole_file, whole_folder
 from train.config import project_path
 from train.normalisation import normalise
-from train.pretraining.atomic import replacing
 from train.pretraining.settings import ExcludeConfig, PretrainConfig, SourceConfig
 from train.schema import SelonError
 
@@ -216,8 +216,7 @@ def write_text(config: PretrainConfig, work: Path) -> None:
     held_out = find_held_out(config.exclude, config.sources)
     summary = TextSummary([], len(held_out.ids) + len(config.exclude.texts))
     summary.excluded_from = [*config.exclude.articles, *config.exclude.texts]
-    with replacing(folder) as draft, ExitStack() as files:
-        draft.mkdir()
+    with whole_folder(folder) as draft, ExitStack() as files:
         train = files.enter_context((draft / "train.txt").open("w", encoding="utf-8"))
         validation = files.enter_context((draft / "validation.txt").open("w", encoding="utf-8"))
         for source in config.sources:
@@ -231,6 +230,5 @@ def write_text(config: PretrainConfig, work: Path) -> None:
                 (validation if aside else train).write(text + "\n\n")
             summary.sources.append(count)
         files.close()
-        with replacing(work / "summary.json") as place:
-            record = json.dumps(asdict(summary), indent=1, ensure_ascii=False)
-            place.write_text(record + "\n", encoding="utf-8")
+        with whole_file(work / "summary.json") as file:
+            file.write(json.dumps(asdict(summary), indent=1, ensure_ascii=False) + "\n")

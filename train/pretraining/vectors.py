@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from train.pretraining.atomic import replacing
+from train.atomic import whole_binary
 from train.pretraining.pieces import EOS, read_shards
 from train.pretraining.settings import PretrainConfig, fingerprint
 
@@ -59,7 +59,7 @@ def write_vectors(config: PretrainConfig, work: Path) -> None:
     vectors = np.random.default_rng(config.seed).normal(0, SPREAD, (size, config.encoder.hidden))
     learned = model.wv.vectors * (SPREAD / model.wv.vectors.std())
     vectors[[int(key) for key in model.wv.index_to_key]] = learned
-    with replacing(path) as draft, draft.open("wb") as file:
+    with whole_binary(path) as file:
         np.save(file, vectors.astype(np.float32))
 
 
