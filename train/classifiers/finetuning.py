@@ -35,6 +35,7 @@ from train.bundle import Int8Check, hashes
 from train.classifiers.base import Fitting
 from train.classifiers.camembert import GRAPH, encode
 from train.classifiers.exporting import export, fold_temperature, has_types, verify
+from train.classifiers.first_place import read_first_place
 from train.classifiers.halving import halve_graph, round_weights, save_half
 from train.classifiers.quantisation import quantise_or_refuse
 from train.config import CamembertConfig, InputConfig, project_path
@@ -135,6 +136,7 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     if not has_types(model):
         # Some WordPiece tokenizers number the two texts all the same; such a model would fail on it elsewhere.
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    read_first_place(model)
     return model, tokenizer
 
 

@@ -20,6 +20,7 @@ from train.atomic import whole_folder
 from train.bundle import Bundle, read_bundle, write_manifest
 from train.classifiers.camembert import GRAPH, INT8_GRAPH
 from train.classifiers.exporting import export
+from train.classifiers.first_place import read_first_place
 from train.classifiers.quantisation import quantise
 from train.config import CamembertConfig, InputConfig
 from train.schema import LABELS, SelonError
@@ -66,6 +67,7 @@ def save_untrained(
     config = AutoConfig.from_pretrained(encoder, **named, **(shape or {}))
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
+    read_first_place(model)
     bundle = Bundle(
         selon=__version__,
         name=name,
