@@ -1,7 +1,7 @@
-"""`selon bench`: selon beside transformers' pipeline, in one run, on the same texts and weights.
+"""`selon bench`: selon beside transformers' pipeline and Trainer, in one run, on the same texts and weights.
 
-Each row is measured in a process of its own, so that start and peak memory are its own. The weights are random: speed
-and memory do not depend on them.
+Each row is measured in a process of its own, so that start and peak memory are its own. Weights of models are random:
+speed and memory do not depend on them.
 """
 
 from __future__ import annotations
@@ -113,11 +113,14 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
             starts = [_measured([sys.executable, *command]) for _ in range(repeats)]
             memory = max(one[2] for one in starts)
             rows.append(Row(what, "petit fp32", context, median(one[0] for one in starts), "s", memory))
+        encoder = project_path(ENCODER)
         for what, name, side, model, texts, context in (
-            ("selon", "base int8", "selon", int8, alone, False),
-            ("selon", "base fp32", "selon", base, alone, False),
-            ("pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
-            ("selon", "petit fp32", "selon", petit, whole, True),
+            ("labelling: selon", "base int8", "selon", int8, alone, False),
+            ("labelling: selon", "base fp32", "selon", base, alone, False),
+            ("labelling: pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
+            ("labelling: selon", "petit fp32", "selon", petit, whole, True),
+            ("fine-tuning: selon", "petit fp32", "finetune", encoder, whole, True),
+            ('fine-tuning: Trainer, padding="max_length"', "petit fp32", "trainer", encoder, whole, True),
         ):
             say(f"sentences a second: {what}, {name}")
             _, printed, memory = _measured([sys.executable, "-m", "train.bench_side", side, str(model), str(texts)])
@@ -128,6 +131,7 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
         "start: selon label sooner than the pipeline": rows[1].value / rows[0].value,
         "base: int8 faster than the pipeline": rows[2].value / pipeline,
         "petit with context faster than the pipeline on base": rows[5].value / pipeline,
+        "petit: fine-tuning faster than a plain Trainer": rows[6].value / rows[7].value,
     }
     setting = {
         "sentences": count,

@@ -275,7 +275,7 @@ def bench(
     repeats: Annotated[int, typer.Option(help="Starts to measure; their median counts.", min=1)] = 3,
     output: Annotated[Path | None, typer.Option(help="Also write a .json or .md file.")] = None,
 ) -> None:
-    """Measure selon beside transformers.pipeline: start, speed, memory; takes some minutes."""
+    """Measure selon beside transformers' pipeline and Trainer: start, speed, memory; takes some minutes."""
     from train import bench as benching
     from train.atomic import whole_file
 
