@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.config import InputConfig
-from train.inputs import build_inputs
+from train.inputs import build_inputs, drop_context
 from train.normalisation import normalise
 from train.schema import Article, Sentence
 from train.segmentation import segment
@@ -69,3 +70,21 @@ def test_any_text_gives_one_input_a_sentence_without_line_breaks(text: str, befo
 def test_offsets_that_segmentation_would_not_give_are_accepted() -> None:
     odd = Article("a", TEXT, (Sentence(2, 9), Sentence(9, 20)))
     assert [text for text, _ in build_inputs(odd, NOTHING)] == ["La pomp", "e a lâché."]
+
+
+def test_dropped_context_is_what_use_without_it_gives() -> None:
+    whole, config = article(), InputConfig()
+    alone = [build_inputs(article(text, title=""), config)[0] for text in whole.sentence_texts]
+    bare = build_inputs(article(title=""), config)
+    kept = build_inputs(whole, config)
+
+    def drawn(share: float) -> list[list[tuple[str, str]]]:
+        draw = np.random.default_rng(0)
+        return [drop_context(whole, config, share, draw) for _ in range(100)]
+
+    assert all(inputs == kept for inputs in drawn(0))
+    shares = [
+        np.mean([given == expected for inputs in drawn(0.2) for given, expected in zip(inputs, form, strict=True)])
+        for form in (alone, bare, kept)
+    ]
+    np.testing.assert_allclose(shares, [0.2, 0.2, 0.6], atol=0.07)

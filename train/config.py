@@ -200,6 +200,8 @@ class CamembertConfig(StrictModel):
     weight_decay: Annotated[Float, Field(ge=0)] = 0.01
     warmup: Fraction = 0.1
     label_smoothing: Fraction = 0.0
+    context_dropout: Annotated[Float, Field(ge=0, le=0.5)] = 0.1
+    """Share of the training sentences that are read alone, as many again without the headline: both come in use."""
     save_steps: PositiveInt = 200
     int8: StrictBool = False
     """Quantise the exported graph as well, and let it answer on a CPU if it is as good: for big encoders."""

@@ -13,10 +13,14 @@ that a part keeps its place.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from train.config import InputConfig
 from train.cues import name_cues
 from train.normalisation import normalise
-from train.schema import Article
+from train.schema import Article, Sentence
 from train.segmentation import open_quotations
 
 #: Characters of the neighbours on one side that are kept, nearest to the sentence: enough to see who speaks.
@@ -34,6 +38,23 @@ def build_inputs(article: Article, config: InputConfig) -> list[tuple[str, str]]
         )
         for place, text in enumerate(texts)
     ]
+
+
+def drop_context(
+    article: Article, config: InputConfig, share: float, draw: np.random.Generator
+) -> list[tuple[str, str]]:
+    """Return ``build_inputs``, but some sentences (``share``) as if alone, and as many as if without a headline."""
+    whole = build_inputs(article, config)
+    bare = build_inputs(replace(article, title=""), config)
+    chances = draw.random(len(article))
+    return [
+        build_inputs(_alone(text), config)[0] if chance < share else bare[i] if chance < 2 * share else whole[i]
+        for i, (text, chance) in enumerate(zip(article.sentence_texts, chances, strict=True))
+    ]
+
+
+def _alone(text: str) -> Article:
+    return Article("", text, (Sentence(0, len(text)),))
 
 
 def _context(article: Article, texts: list[str], place: int, opened: bool, config: InputConfig) -> str:

@@ -39,7 +39,7 @@ from train.classifiers.first_place import read_first_place
 from train.classifiers.halving import halve_graph, round_weights, save_half
 from train.classifiers.quantisation import quantise_or_refuse
 from train.config import CamembertConfig, InputConfig, project_path
-from train.inputs import build_inputs
+from train.inputs import build_inputs, drop_context
 from train.metrics import confusion, f1_scores, fit_temperature, macro_f1
 from train.schema import LABELS, Article, SelonError
 
@@ -62,13 +62,16 @@ def finetune(
     model, tokenizer = load_encoder(config)
     tokenizer.save_pretrained(folder)
     fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    draw = np.random.default_rng(fitting.seed)
+    seen = [pair for article in train for pair in drop_context(article, inputs, config.context_dropout, draw)]
+    expected = [pair for article in validation for pair in build_inputs(article, inputs)]
     start = latest_checkpoint(fitting.checkpoints) if fitting.resume else None
     with _staging(fitting.checkpoints) as staging, _progress() as bar:
         trainer = _Trainer(
             model=model,
             args=_arguments(config, fitting.seed, staging),
-            train_dataset=_dataset(fast, train, inputs, config.max_length, has_types(model)),
-            eval_dataset=_dataset(fast, validation, inputs, config.max_length, has_types(model)),
+            train_dataset=_dataset(fast, train, seen, config.max_length, has_types(model)),
+            eval_dataset=_dataset(fast, validation, expected, config.max_length, has_types(model)),
             processing_class=tokenizer,
             data_collator=DataCollatorWithPadding(tokenizer),
             compute_metrics=_figures,
@@ -271,9 +274,8 @@ def _arguments(config: CamembertConfig, seed: int, staging: Path) -> TrainingArg
 
 
 def _dataset(
-    tokenizer: Tokenizer, articles: Sequence[Article], inputs: InputConfig, max_length: int, types: bool
+    tokenizer: Tokenizer, articles: Sequence[Article], pairs: Sequence[tuple[str, str]], max_length: int, types: bool
 ) -> Dataset:
-    pairs = [pair for article in articles for pair in build_inputs(article, inputs)]
     encodings = [one.encoding for one in encode(tokenizer, pairs, max_length)]
     columns = {
         "input_ids": [e.ids for e in encodings],
