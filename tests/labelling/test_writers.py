@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from train.labelling import writers
@@ -114,6 +114,7 @@ def test_an_annotated_page() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+@example("a\rb")
 def test_no_text_becomes_markup_or_breaks_a_row(text: str) -> None:
     labelled = _labelled(text, title=text, kept=text)
     page = _Page(_whole(labelled, Output(Form.html)).decode())

@@ -108,7 +108,13 @@ def _cell(value: Any, french: bool) -> Any:
 def _csv(rows: Sequence[Sequence[Any]], output: Output) -> bytes:
     text = io.StringIO()
     separator, end = (";", "\r\n") if output.excel_fr else (",", "\n")
-    csv.writer(text, delimiter=separator, lineterminator=end).writerows(rows)
+    plain, quoted = (
+        csv.writer(text, delimiter=separator, lineterminator=end, quoting=quoting)
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    for row in rows:
+        # Before Python 3.13 a lone carriage return gets no quotes where lines end with "\n", and ends the row.
+        (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
     return text.getvalue().encode()
 
 
