@@ -86,6 +86,18 @@ def rows() -> Callable[[int, int, str], Rows]:
     return toy_rows
 
 
+@pytest.fixture
+def fill_folder() -> Callable[[Path], None]:
+    """Put two files into a folder, one of them deeper."""
+
+    def fill(folder: Path) -> None:
+        (folder / "weights.bin").write_bytes(b"\x00\x01" * 500)
+        (folder / "deep").mkdir()
+        (folder / "deep/notes.txt").write_text("été", encoding="utf-8")
+
+    return fill
+
+
 @pytest.fixture(scope="session")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders camembert, roberta and deberta-v2: tiny random encoders, each with its kind of tokenizer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,10 @@ from train.schema import SelonError
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved(tmp_path: Path, fill_folder: Callable[[Path], None]) -> Path:
     folder = tmp_path / "model"
     with whole_folder(folder) as work:
-        (work / "weights.bin").write_bytes(b"\x00\x01" * 500)
-        (work / "deep").mkdir()
-        (work / "deep/notes.txt").write_text("été", encoding="utf-8")
+        fill_folder(work)
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,10 @@ BUNDLE = Bundle(
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved(tmp_path: Path, fill_folder: Callable[[Path], None]) -> Path:
     folder = tmp_path / "model"
     with whole_folder(folder) as work:
-        (work / "weights.bin").write_bytes(b"\x00\x01" * 500)
-        (work / "deep").mkdir()
-        (work / "deep/notes.txt").write_text("été", encoding="utf-8")
+        fill_folder(work)
         (work / "deep" / MANIFEST).write_text("{}", encoding="utf-8")
         write_manifest(work, BUNDLE)
     return folder

@@ -27,7 +27,7 @@ from train.corpus import read_articles
 from train.labeller import read_article
 from train.labelling.inputs import items, open_inputs
 from train.labelling.sources import Reading, Source, read_source
-from train.schema import Article, SelonError, Sentence
+from train.schema import Article, SelonError
 
 ENCODER = "data/petit/encoder"
 TEXTS = "data/corpus/test.jsonl"
@@ -224,7 +224,7 @@ def _plain(article: Article) -> dict[str, Any]:
 
 
 def _singly(article: Article) -> list[Article]:
-    return [Article("", text, (Sentence(0, len(text)),)) for text in article.sentence_texts]
+    return [Article.alone(text) for text in article.sentence_texts]
 
 
 def _measured(command: Sequence[str]) -> tuple[float, str, float]:

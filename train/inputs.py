@@ -20,7 +20,7 @@ import numpy as np
 from train.config import InputConfig
 from train.cues import name_cues
 from train.normalisation import normalise
-from train.schema import Article, Sentence
+from train.schema import Article
 from train.segmentation import open_quotations
 
 #: Characters of the neighbours on one side that are kept, nearest to the sentence: enough to see who speaks.
@@ -48,13 +48,9 @@ def drop_context(
     bare = build_inputs(replace(article, title=""), config)
     chances = draw.random(len(article))
     return [
-        build_inputs(_alone(text), config)[0] if chance < share else bare[i] if chance < 2 * share else whole[i]
+        build_inputs(Article.alone(text), config)[0] if chance < share else bare[i] if chance < 2 * share else whole[i]
         for i, (text, chance) in enumerate(zip(article.sentence_texts, chances, strict=True))
     ]
-
-
-def _alone(text: str) -> Article:
-    return Article("", text, (Sentence(0, len(text)),))
 
 
 def _context(article: Article, texts: list[str], place: int, opened: bool, config: InputConfig) -> str:

@@ -66,6 +66,11 @@ class Article:
     stratum: str = ""
     metadata: dict[str, str] = field(default_factory=dict, hash=False, compare=False)
 
+    @classmethod
+    def alone(cls, text: str) -> Article:
+        """Return a sentence without an article around it: no title, no neighbours."""
+        return cls("", text, (Sentence(0, len(text)),))
+
     def __len__(self) -> int:
         """Return the number of sentences."""
         return len(self.sentences)

@@ -30,7 +30,7 @@ def place(text: object, document: object) -> Placed | None:
         return None
     found = document.find(stripped) if isinstance(document, str) else -1
     if not isinstance(document, str) or found < 0:
-        return Placed(Article("", stripped, (Sentence(0, len(stripped)),)), 0)
+        return Placed(Article.alone(stripped), 0)
     own = Sentence(found, found + len(stripped))
     others = [s for s in segment(document) if s.end <= own.start or s.start >= own.end]
     sentences = sorted([*others, own], key=lambda s: s.start)

@@ -43,7 +43,7 @@ _NEIGHBOUR_WEIGHT = 0.5
 _FOLDS = 3
 #: Forests that differ only in their random features; their mean errs less than any of them.
 _FORESTS = 3
-#: The linear models that the trees listen to; the first answers where there are no trees.
+#: The linear models that the trees listen to.
 _OPINIONS = ("regression", "bayes")
 #: A feature that fewer training sentences have tells trees nothing.
 _RARE = 30
@@ -153,9 +153,9 @@ class TfidfClassifier(Classifier):
 
     def _logits(self, articles: Sequence[Article]) -> NDArray[np.float64]:
         features = self._features(articles)
-        opinions = [self.parts[name].predict_log_proba(features) for name in _OPINIONS if name in self.parts]
         if not self.inputs.cues:
-            return np.asarray(opinions[0])
+            return np.asarray(self.parts["regression"].predict_log_proba(features))
+        opinions = [self.parts[name].predict_log_proba(features) for name in _OPINIONS]
         shares: Probabilities = self.parts["trees"].predict_proba(self._tree_features(articles, opinions))
         return np.log(np.maximum(shares, 1e-9))
 
