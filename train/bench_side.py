@@ -65,7 +65,13 @@ def finetune(encoder: Path, texts: Path) -> None:
     from train.config import CamembertConfig, InputConfig
 
     config = CamembertConfig(
-        kind="camembert", encoder=str(encoder), max_length=_TOKENS, batch_size=_BATCH, epochs=1, save_steps=10**6
+        kind="camembert",
+        encoder=str(encoder),
+        max_length=_TOKENS,
+        batch_size=_BATCH,
+        epochs=1,
+        save_steps=10**6,
+        context_dropout=0.0,  # the very inputs of the other side
     )
     pace = _Pace()
     articles = _labelled(texts)
