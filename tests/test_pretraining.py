@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.config import load_config
+from train.config_file import load_config
 from train.pretraining import PretrainConfig, export, latest_checkpoint, prepare, pretrain
 from train.pretraining.packing import PackedText, mask_words, word_starts
 from train.pretraining.pieces import EOS, MASK, SPECIAL_TOKENS, load_tokenizer, read_shards

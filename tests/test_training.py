@@ -21,7 +21,8 @@ from train.bundle import read_bundle
 from train.classifiers.base import family
 from train.classifiers.tfidf import TfidfClassifier
 from train.comparison import compare, from_predictions
-from train.config import TrainConfig, load_config
+from train.config import TrainConfig
+from train.config_file import load_config
 from train.corpus import read_articles
 from train.schema import LABELS, SelonError
 

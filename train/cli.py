@@ -75,7 +75,8 @@ def train(
     ] = 0,
 ) -> None:
     """Train a classifier from a config; evaluate, track and register it."""
-    from train.config import TrainConfig, load_config
+    from train.config import TrainConfig
+    from train.config_file import load_config
 
     resolved = load_config(config, TrainConfig, overrides or ())
     if dry_run:
@@ -113,7 +114,7 @@ def pretrain(
 ) -> None:
     """Pre-train a compact encoder from text."""
     from train import tracking
-    from train.config import load_config
+    from train.config_file import load_config
     from train.pretraining import PretrainConfig
     from train.pretraining import pretrain as run_pretraining
 

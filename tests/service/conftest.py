@@ -23,7 +23,8 @@ def folder(make_root: Callable[[], Path]) -> Path:
     from train import training
     from train.bundle import write_manifest
     from train.classifiers.base import Fitting, family
-    from train.config import TrainConfig, load_config
+    from train.config import TrainConfig
+    from train.config_file import load_config
     from train.evaluation import evaluate
     from train.labeller import Labeller
 

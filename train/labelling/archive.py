@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from filelock import FileLock, Timeout
-
 from train.atomic import whole_binary, whole_file
 from train.labelling import writers
 from train.labelling.choices import Form
@@ -93,6 +91,8 @@ class Archive:
         SelonError
             Where something else lies there, another process is at work, or the disk does not play along.
         """
+        from filelock import FileLock, Timeout  # an article on the screen does not wait for it
+
         archive = cls(target, output, identity, whole)
         if not whole and target.is_dir():
             raise SelonError(f"{target}: is a folder; name a file")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from train.labelling.archive import Totals
 from train.labelling.rows import Labelled
 from train.schema import Label
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 #: Colours that colour-blind readers tell apart (Okabe and Ito), and a letter for those who see none.
 STYLES: dict[Label, tuple[str, str]] = {
@@ -66,6 +69,15 @@ class Bar:
 @contextmanager
 def progress(console: Console, size: int) -> Iterator[Bar]:
     """Give a bar with rate and time left; it is seen on a terminal only, and goes when done."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("labelling"),
         BarColumn(),
