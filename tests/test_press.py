@@ -26,6 +26,7 @@ from train.segmentation import segment
 
 ROOT = Path(__file__).parent.parent
 DEV = ROOT / "data/press/dev.jsonl"
+PRESS_LAYER = ["train", "train-2", "validation", "dev"]
 PRESS = Path(os.environ.get("SELON_PRESS", ROOT.parent / "shared/press/articles.jsonl.xz"))
 needs_press = pytest.mark.skipif(not PRESS.is_file(), reason="the press text is not here: set SELON_PRESS")
 
@@ -273,7 +274,7 @@ def test_the_natural_shares_are_those_of_the_random_stratum() -> None:
     np.testing.assert_allclose(NATURAL_SHARES, shares, atol=5e-5)
 
 
-@pytest.mark.parametrize("name", ["train", "validation", "dev"])
+@pytest.mark.parametrize("name", PRESS_LAYER)
 def test_the_committed_press_layer_holds_no_text(name: str) -> None:
     allowed = {"article_id", "stratum", "sha256", "sentences", "start", "end", "label", "n", "sha", "annotations"}
     with (ROOT / f"data/press/{name}.jsonl").open(encoding="utf-8") as file:
@@ -283,6 +284,21 @@ def test_the_committed_press_layer_holds_no_text(name: str) -> None:
             spans = [(s["start"], s["end"]) for s in article["sentences"]]
             assert all(start < end for start, end in spans)
             assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_no_article_stands_in_two_files_of_the_press_layer() -> None:
+    files = [(ROOT / f"data/press/{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in PRESS_LAYER]
+    ids = [json.loads(line)["article_id"] for lines in files for line in lines]
+    assert len(set(ids)) == len(ids) == 1987
+
+
+def test_two_annotators_who_agree_are_not_overruled() -> None:
+    with (ROOT / "data/press/train-2.jsonl").open(encoding="utf-8") as file:
+        sentences = [sentence for line in file for sentence in json.loads(line)["sentences"]]
+    disputed = [one for one in sentences if len(set(one["annotations"])) == 2]
+    assert (len(sentences), len(disputed)) == (17262, 564)
+    assert all(one["label"] in one["annotations"] for one in disputed)
+    assert all(one["label"] == one["annotations"][0] for one in sentences if len(set(one["annotations"])) == 1)
 
 
 @pytest.fixture(scope="module")
