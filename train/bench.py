@@ -39,7 +39,7 @@ BASE = {
     "intermediate_size": 3072,
     "max_position_embeddings": 514,
 }
-_ALONE = InputConfig(title=False, before=0, after=0, position=False, quotation=False)
+_ALONE = InputConfig(title=False, before=0, after=0, position=False, quotation=False, cues=False)
 #: A small process between this one and the measured one: a process counts the memory of its parent's fork as its own.
 _LAUNCHER = """
 import os, sys
@@ -47,6 +47,7 @@ child = os.spawnv(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
 _, status, usage = os.wait4(child, 0)
 os.write(int(sys.argv[1]), f"{os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}".encode())
 """
+_PIPELINE, _SIDE = "pipeline", "train.bench_side"
 _VERSIONS = ("onnxruntime", "torch", "transformers")
 
 
@@ -96,7 +97,7 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
     with tempfile.TemporaryDirectory(prefix="selon-bench-") as work:
         folder = Path(work)
         say("making the models (random weights)")
-        petit, base, int8 = _models(folder)
+        petit, petit_alone, base, int8 = _models(folder)
         whole, alone = folder / "articles.json", folder / "sentences.json"
         whole.write_text(json.dumps([_plain(one) for one in articles]), encoding="utf-8")
         alone.write_text(
@@ -104,34 +105,38 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
         )
         page = folder / "article.txt"
         page.write_text(articles[0].text, encoding="utf-8")
-        rows = []
+        rows = {}
         say("start to first label")
-        for what, context, command in (
-            ("start to first label: selon label", True, ["-m", "train", "label", str(page), "--model", str(petit)]),
-            ("start to first label: pipeline", False, ["-m", "train.bench_side", "first", str(petit), str(whole)]),
+        for key, what, context, command in (
+            ("start", "start to first label: selon label", True, ["train", "label", str(page), "--model", str(petit)]),
+            ("slow start", f"start to first label: {_PIPELINE}", False, [_SIDE, "first", str(petit), str(whole)]),
         ):
-            starts = [_measured([sys.executable, *command]) for _ in range(repeats)]
+            starts = [_measured([sys.executable, "-m", *command]) for _ in range(repeats)]
             memory = max(one[2] for one in starts)
-            rows.append(Row(what, "petit fp32", context, median(one[0] for one in starts), "s", memory))
+            rows[key] = Row(what, "petit fp32", context, median(one[0] for one in starts), "s", memory)
         encoder = project_path(ENCODER)
-        for what, name, side, model, texts, context in (
-            ("labelling: selon", "base int8", "selon", int8, alone, False),
-            ("labelling: selon", "base fp32", "selon", base, alone, False),
-            ("labelling: pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
-            ("labelling: selon", "petit fp32", "selon", petit, whole, True),
-            ("fine-tuning: selon", "petit fp32", "finetune", encoder, whole, True),
-            ('fine-tuning: Trainer, padding="max_length"', "petit fp32", "trainer", encoder, whole, True),
+        for key, what, name, side, model, texts, context in (
+            ("int8", "labelling: selon", "base int8", "selon", int8, alone, False),
+            ("fp32", "labelling: selon", "base fp32", "selon", base, alone, False),
+            ("pipeline", f"labelling: {_PIPELINE}(batch_size=32)", "base fp32", "pipeline", base, alone, False),
+            ("petit alone", "labelling: selon", "petit fp32", "selon", petit_alone, alone, False),
+            ("petit", "labelling: selon", "petit fp32", "selon", petit, whole, True),
+            ("finetune", "fine-tuning: selon", "petit fp32", "finetune", encoder, whole, True),
+            ("trainer", 'fine-tuning: Trainer, padding="max_length"', "petit fp32", "trainer", encoder, whole, True),
         ):
-            say(f"sentences a second: {what}, {name}")
-            _, printed, memory = _measured([sys.executable, "-m", "train.bench_side", side, str(model), str(texts)])
+            say(f"sentences a second: {what}, {name}, {'with' if context else 'without'} context")
+            _, printed, memory = _measured([sys.executable, "-m", _SIDE, side, str(model), str(texts)])
             took = json.loads(printed.splitlines()[-1])
-            rows.append(Row(what, name, context, took["sentences"] / took["seconds"], "sentences/s", memory))
-    pipeline = rows[4].value
+            rows[key] = Row(what, name, context, took["sentences"] / took["seconds"], "sentences/s", memory)
     ratios = {
-        "start: selon label sooner than the pipeline": rows[1].value / rows[0].value,
-        "base: int8 faster than the pipeline": rows[2].value / pipeline,
-        "petit with context faster than the pipeline on base": rows[5].value / pipeline,
-        "petit: fine-tuning faster than a plain Trainer": rows[6].value / rows[7].value,
+        name: rows[better].value / rows[worse].value
+        for name, better, worse in (
+            ("start: selon label sooner than the pipeline", "slow start", "start"),
+            ("base: int8 faster than the pipeline", "int8", "pipeline"),
+            ("petit without context faster than the pipeline on base", "petit alone", "pipeline"),
+            ("petit with context faster than the pipeline on base without", "petit", "pipeline"),
+            ("petit: fine-tuning faster than a plain Trainer", "finetune", "trainer"),
+        )
     }
     setting = {
         "sentences": count,
@@ -141,7 +146,7 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
         "python": platform.python_version(),
         **{name: version(name) for name in _VERSIONS},
     }
-    return Bench(rows, ratios, setting)
+    return Bench([*rows.values()], ratios, setting)
 
 
 def read_texts(path: Path, sentences: int) -> list[Article]:
@@ -197,16 +202,17 @@ def _cells(bench: Bench) -> list[list[str]]:
     ]
 
 
-def _models(folder: Path) -> tuple[Path, Path, Path]:
-    """Make petit, and the base shape in both precisions, with the same weights."""
+def _models(folder: Path) -> tuple[Path, Path, Path, Path]:
+    """Make petit, reading context and not, and the base shape in both precisions, with the same weights."""
     from train.classifiers.untrained import quantised_copy, save_untrained
 
     encoder = project_path(ENCODER)
-    petit, base, int8 = folder / "petit", folder / "base", folder / "base-int8"
+    petit, petit_alone, base, int8 = (folder / name for name in ("petit", "petit-alone", "base", "base-int8"))
     save_untrained(encoder, petit, "petit", InputConfig())
+    save_untrained(encoder, petit_alone, "petit", _ALONE)
     save_untrained(encoder, base, "base", _ALONE, BASE)
     quantised_copy(base, int8)
-    return petit, base, int8
+    return petit, petit_alone, base, int8
 
 
 def _articles(path: Path) -> Sequence[Article]:

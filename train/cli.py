@@ -442,8 +442,9 @@ def _comparison(models: list[str], on: list[str] | None, press: str | None) -> C
             files.append((tracking.run_name(run_id), model, predictions))
         return comparing.compare(*comparing.from_predictions(files), "cross-validation")
     articles, name = _articles(on, press)
-    found = comparing.contestants([(model, tracking.resolve(model)) for model in models], articles, name)
-    return comparing.compare(found, articles, name)
+    with err.status(f"{' and '.join(models)} label {name}"):
+        found = comparing.contestants([(model, tracking.resolve(model)) for model in models], articles, name)
+        return comparing.compare(found, articles, name)
 
 
 def _articles(on: list[str] | None, press: str | None) -> tuple[list[Article], str]:

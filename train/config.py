@@ -91,6 +91,9 @@ class CamembertConfig(StrictModel):
     label_smoothing: Fraction = 0.0
     context_dropout: Annotated[Float, Field(ge=0, le=0.5)] = 0.1
     """Share of the training sentences that are read alone, as many again without the headline: both come in use."""
+    start_from_mask: StrictBool = False
+    """Whether the first place, which the head reads, starts as the mask: an encoder that has learned from masked words
+    alone knows how to gather at a mask what is around it, and nothing about its first place."""
     save_steps: PositiveInt = 200
     int8: StrictBool = False
     """Quantise the exported graph as well, and let it answer on a CPU if it is as good: for big encoders."""

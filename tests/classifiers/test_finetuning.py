@@ -223,3 +223,10 @@ def test_inputs_longer_than_the_encoder_reads(kind: str, encoders: Path) -> None
     finetuning.load_encoder(_config(encoders, kind, max_length=64))
     with pytest.raises(SelonError, match=r"model\.max_length: 65 is more than the 64 tokens"):
         finetuning.load_encoder(_config(encoders, kind, max_length=65))
+
+
+def test_the_first_place_can_start_as_the_mask(encoders: Path) -> None:
+    for starts in (True, False):
+        model, tokenizer = finetuning.load_encoder(_config(encoders, "camembert", start_from_mask=starts))
+        pieces = model.get_input_embeddings().weight
+        assert torch.equal(pieces[tokenizer.cls_token_id], pieces[tokenizer.mask_token_id]) == starts

@@ -79,8 +79,9 @@ def finetune(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(start) if start else None)
-        logits = trainer.predict(trainer.eval_dataset).predictions
-    temperature = fit_temperature(logits.astype(np.float64), np.concatenate([a.gold for a in validation]))
+        found = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
+        trainer.log(found.metrics)
+    temperature = fit_temperature(found.predictions.astype(np.float64), np.concatenate([a.gold for a in validation]))
     fitting.log({"temperature": temperature}, trainer.state.global_step)
     model = model.to("cpu").eval()
     fold_temperature(model, temperature)
@@ -139,6 +140,10 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     if not has_types(model):
         # Some WordPiece tokenizers number the two texts all the same; such a model would fail on it elsewhere.
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    if config.start_from_mask:
+        pieces = model.get_input_embeddings().weight
+        with torch.no_grad():
+            pieces[tokenizer.cls_token_id] = pieces[tokenizer.mask_token_id]
     read_first_place(model)
     return model, tokenizer
 
@@ -237,6 +242,10 @@ class _Reporter(TrainerCallback):
         speed = self.bar.tasks[self.task].speed
         rate = f"{speed * args.per_device_train_batch_size:.0f} sentences/s" if speed else ""
         self.bar.update(self.task, completed=state.global_step, rate=rate)
+
+    def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = False  # the predictions that calibrate bring the last figures
 
     def on_log(
         self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
