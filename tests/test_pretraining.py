@@ -106,6 +106,23 @@ def test_held_out_articles_are_nowhere(work: Path) -> None:
     assert "Titre 8" in text
 
 
+def test_held_out_articles_that_no_source_names_are_refused(root: Path, tmp_path: Path) -> None:
+    """Their paragraphs are not known then, and could stand in any document without an id."""
+    (tmp_path / "more.jsonl").write_text('{"article_id": "nowhere"}\n', encoding="utf-8")
+    config = _config(root, f"exclude.articles=[{tmp_path / 'more.jsonl'}]", "work_dir=other")
+    with pytest.raises(SelonError, match=r"1 of 1 articles \(nowhere, …\) are in no source that carries ids"):
+        prepare(config, progress=False)
+
+
+def test_a_mistake_in_the_sources_can_be_mended(root: Path) -> None:
+    with pytest.raises(SelonError, match="there is no such source"):
+        prepare(_config(root, "work_dir=mended", "sources=[{path: absent.jsonl, description: x}]"), progress=False)
+    work = prepare(_config(root, "work_dir=mended"), progress=False)
+    with pytest.raises(SelonError, match=r"prepared with other settings \(seed\)"):
+        prepare(_config(root, "work_dir=mended", "seed=99"), progress=False)
+    assert (work / "shards").is_dir()
+
+
 def test_short_lines_are_no_sign_of_a_held_out_article() -> None:
     held_out = HeldOut(frozenset(), frozenset(telling(("Crédit photo : AFP",))))
     assert not held_out.holds(Document("", ("Crédit photo : AFP",)))

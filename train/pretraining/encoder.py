@@ -106,8 +106,7 @@ Text must come in the form it was trained on: NFC, plain spaces, `"` for every q
 every apostrophe (`train.normalisation.normalise`).
 
 ## Text
-The text is not included here, nor can it be read back from the weights; it was press of 2010–2020 and
-public-domain novels.
+The text is not included here, nor can it be read back from the weights.
 
 | source | documents read | characters | left out |
 |---|---|---|---|
@@ -122,13 +121,14 @@ Held out ({summary["held_out_articles"]:,} articles, by id and by every paragrap
 - Embeddings start from: {vectors}.
 - Masked-language modelling: {masked.masked:.0%} of the words, whole words, 80/10/10; packed rows without padding
   ({stages}); {masked.batch_tokens:,} pieces a step.
-- AdamW, peak learning rate {masked.learning_rate:g}, {masked.warmup:.0%} warm-up, then linear to zero; weight decay
-  {masked.weight_decay:g}; gradients clipped at {masked.clip:g}; dropout {shape.dropout:g}; seed {config.seed}.
+- AdamW, peak learning rate {masked.learning_rate:g}, {masked.warmup:.0%} warm-up, then linear to zero at its end;
+  weight decay {masked.weight_decay:g}; gradients clipped at {masked.clip:g}; dropout {shape.dropout:g}; seed
+  {config.seed}.
 - Validation loss: {figure} nats for each hidden piece.
 
 ## Limits
-News French of metropolitan France, 2010–2020: later names and events are unknown to it, and it repeats the views and
-the gaps of its sources. It was not examined for bias.
+It knows the French of its sources: names and events later than they are unknown to it, and it repeats their views and
+their gaps. It was not examined for bias.
 
 ## Licence
 The weights: Apache-2.0. The text they were trained on belongs to its publishers and is not part of this.

@@ -152,31 +152,33 @@ class _Run:
         """Run the loop to the end of the budget; checkpoints go to ``folder``."""
         settings, state = self.settings, self.state
         self._since = saved = evaluated = reported = time.monotonic()
-        losses = torch.zeros((), device=self.device)
+        losses, steps = torch.zeros((), device=self.device), 0
         while (done := self.done()) < 1:
             rate = learning_rate(done, settings)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             losses += self._step(settings.length_at(done))
+            steps += 1
             now = time.monotonic()
             if state.step % _REPORT_STEPS == 0:
-                loss = float(losses) / _REPORT_STEPS
+                loss = float(losses) / steps
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"the loss is {loss} at step {state.step}: lower masked.learning_rate")
-                speed = _REPORT_STEPS * settings.batch_tokens / (now - reported)
+                speed = steps * settings.batch_tokens / (now - reported)
                 report(
                     {"loss": loss, "learning_rate": rate, "tokens": state.tokens, "tokens_per_second": speed},
                     state.step,
                 )
                 losses.zero_()
-                reported = time.monotonic()
+                steps, reported = 0, now
             if now - evaluated > settings.evaluation_minutes * 60:
                 self._evaluate(report)
-                evaluated = reported = time.monotonic()
+                evaluated = time.monotonic()
             if now - saved > settings.checkpoint_minutes * 60:
                 self._settle_clock()
                 checkpoints.save(folder, state, self.model, self.optimizer)
-                saved = reported = time.monotonic()
+                saved = time.monotonic()
+            reported += time.monotonic() - now  # the pace is that of training alone
         self._evaluate(report)
         self._settle_clock()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import math
 import random
 import re
 from collections.abc import Iterator
@@ -149,6 +150,12 @@ def find_held_out(exclude: ExcludeConfig, sources: tuple[SourceConfig, ...]) -> 
     """Collect the ids of ``exclude.articles`` and the paragraphs of these articles and of ``exclude.texts``.
 
     The articles' text is looked for in all sources that carry ids.
+
+    Raises
+    ------
+    SelonError
+        For a file that cannot be read, and for an article that no source has: its paragraphs could then stand in a
+        document without an id, unrecognised.
     """
     ids: set[str] = set()
     for name in exclude.articles:
@@ -166,11 +173,24 @@ def find_held_out(exclude: ExcludeConfig, sources: tuple[SourceConfig, ...]) -> 
         if not path.is_file():
             raise SelonError(f"{path}: there is no such text to leave out; mend exclude.texts in the config")
         paragraphs.update(telling(tuple(path.read_text(encoding="utf-8").splitlines())))
-    for source in sources if ids else ():
-        if source.path is None or ".jsonl" in source.path:
-            for document in read_documents(source):
-                if document.id in ids:
-                    paragraphs.update(telling(document.lines))
+    missing = set(ids)
+    for source in sources:
+        if not missing or (source.path is not None and ".jsonl" not in source.path):
+            continue
+        read = 0
+        for document in read_documents(source):
+            if document.id in ids:
+                missing.discard(document.id)
+                paragraphs.update(telling(document.lines))
+            read += sum(map(len, document.lines))
+            if not missing or read >= (source.max_characters or math.inf):
+                break
+    if missing:
+        raise SelonError(
+            f"exclude.articles: {len(missing)} of {len(ids)} articles ({min(missing)}, …) are in no source that "
+            "carries ids, so their text cannot be told apart; add the file that holds them to sources, or their text "
+            "to exclude.texts instead"
+        )
     return HeldOut(frozenset(ids), frozenset(paragraphs))
 
 
