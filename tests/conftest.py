@@ -146,7 +146,8 @@ def project(make_project: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(scope="session")
 def trained_project(make_project: Callable[[], Path]) -> Path:
     """A project whose registry holds tfidf (version 1, the champion) and petit (version 2); leave it as it is."""
-    from train.config import TrainConfig, load_config
+    from train.config import TrainConfig
+    from train.config_file import load_config
     from train.training import train
 
     root = make_project()

@@ -43,7 +43,7 @@ def test_the_verdict_is_one_plain_sentence() -> None:
     }
     for case in ("better", "worse"):
         assert said[case].verdict.startswith("good is better, by ")
-        assert said[case].verdict.endswith("points of macro-F1 on these 60 articles (paired test, p = 0.000).")
+        assert said[case].verdict.endswith("points of macro-F1 on these 60 articles (paired test, p < 0.001).")
     assert said["chance"].verdict.startswith("No difference shown: ")
     assert "which chance can do" in said["chance"].verdict
     assert said["equal"].verdict == "No difference: both have the same macro-F1 on these 8 articles."

@@ -234,9 +234,10 @@ def test_where_the_text_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         text_source(None)
     with pytest.raises(SelonError, match="absent: the press text is not there"):
         text_source(tmp_path / "absent")
+    monkeypatch.setenv("SELON_PRESS", str(tmp_path / "absent"))
     assert text_source(str(tmp_path)) == tmp_path
     monkeypatch.setenv("SELON_PRESS", str(tmp_path))
-    assert text_source("absent") == tmp_path
+    assert text_source(None) == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,19 @@ def test_an_interrupted_training_goes_on_in_its_run(
     assert _places(project) == []  # the older leftover went too
     with pytest.raises(SelonError, match="no interrupted training"):
         training.train(_config(), resume=True)
+
+
+def test_checkpoints_belong_to_everything_that_a_training_depends_on(project: Path) -> None:
+    config = _config()
+    data = training.read_data(config)
+    places = [
+        training._checkpoints(config, data, {}),
+        training._checkpoints(config, data, {"model.safetensors": "another"}),
+        training._checkpoints(config, replace(data, train=data.train[::-1]), {}),
+        training._checkpoints(config, replace(data, validation=data.validation[1:]), {}),
+    ]
+    assert len(set(places)) == len(places)
+    assert training._checkpoints(config, training.read_data(config), {}) == places[0]
 
 
 def test_a_training_at_work_is_neither_resumed_nor_tidied_away(

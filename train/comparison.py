@@ -199,11 +199,15 @@ def _verdict(models: Sequence[Contestant], differences: dict[str, Interval] | No
     better, points = (models[1], gain.value) if gain.value > 0 else (models[0], -gain.value)
     size = f"{100 * points:.1f} points of macro-F1"
     if p_value < _SIGNIFICANT:
-        return f"{better.name} is better, by {size} on these {articles} articles (paired test, p = {p_value:.3f})."
+        return f"{better.name} is better, by {size} on these {articles} articles (paired test, {_p(p_value)})."
     return (
         f"No difference shown: {better.name} is ahead by {size} on these {articles} articles, "
         f"which chance can do (paired test, p = {p_value:.2f})."
     )
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"  # what so many resamplings can tell
 
 
 def _differing(models: Sequence[Contestant], articles: Sequence[Article]) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ class Report(BaseModel):
     """The figures of one model on one set of labelled articles.
 
     ``f1`` holds "macro" and each label, with 95 % intervals from resampling articles. ``end_to_end`` is
-    macro-F1 with selon's own segmentation in place of the gold spans; None where only predictions are known.
+    macro-F1 with selon's own segmentation in place of the gold spans; None where only predictions are known, as is
+    ``review_share`` where no threshold is.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -56,7 +57,7 @@ class Report(BaseModel):
     recall: dict[str, float]
     natural_precision: dict[str, float]
     calibration_error: float
-    review_share: float
+    review_share: float | None
     end_to_end: float | None
     sentences_per_second: float | None
     confusion: list[list[int]]
@@ -138,7 +139,7 @@ def summarise(
     articles: Sequence[Article],
     probabilities: Sequence[Probabilities],
     name: str,
-    review_below: float = 0.0,
+    review_below: float | None = None,
     end_to_end: float | None = None,
     rate: float | None = None,
 ) -> Report:
@@ -161,7 +162,7 @@ def summarise(
         recall=dict(zip(LABELS, recall.tolist(), strict=True)),
         natural_precision=dict(zip(LABELS, natural.tolist(), strict=True)),
         calibration_error=metrics.calibration_error(stacked, gold),
-        review_share=float((stacked.max(1) < review_below).mean()),
+        review_share=None if review_below is None else float((stacked.max(1) < review_below).mean()),
         end_to_end=end_to_end,
         sentences_per_second=rate,
         confusion=table.tolist(),
@@ -219,8 +220,9 @@ def report_table(report: Report) -> Table:
     lines = [
         f"denial's precision at its natural rate {report.natural_precision['denial']:.2f}",
         f"calibration error {report.calibration_error:.3f}",
-        f"to re-read {report.review_share:.0%}",
     ]
+    if report.review_share is not None:
+        lines.append(f"to re-read {report.review_share:.0%}")
     if report.end_to_end is not None:
         lines.append(f"macro-F1 with selon's own sentences {report.end_to_end:.3f}")
     table.caption = " · ".join(lines)

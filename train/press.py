@@ -66,8 +66,8 @@ class Joined:
 
 
 def text_source(press: Path | str | None) -> Path:
-    """Return the place of the text: ``SELON_PRESS``, else ``press``; SelonError where neither is there."""
-    chosen = os.environ.get("SELON_PRESS") or press
+    """Return the place of the text: ``press``, else ``SELON_PRESS``; SelonError where neither is there."""
+    chosen = press or os.environ.get("SELON_PRESS")
     if not chosen:
         raise SelonError(
             "these labels come without their text: set SELON_PRESS (or data.press in the config) to "

@@ -28,8 +28,9 @@ class SelonModel(PythonModel):
         """Label a sentence a row."""
         documents = model_input["document"] if "document" in model_input else [None] * len(model_input)
         placed = [place(text, document) for text, document in zip(model_input["text"], documents, strict=True)]
-        predicted = iter(self.labeller.predict_proba([one.article for one in placed if one]))
-        rows = [answer(next(predicted)[one.place] if one else None) for one in placed]
+        articles = list(dict.fromkeys(one.article for one in placed if one))  # many rows, one document
+        predicted = dict(zip(articles, self.labeller.predict_proba(articles), strict=True))
+        rows = [answer(predicted[one.article][one.place] if one else None) for one in placed]
         return pd.DataFrame(rows, columns=list(COLUMNS), index=model_input.index)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -89,7 +91,7 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
     data = read_data(config)
     classifier = family(config.model.kind)(config.model, config.input)
     classifier.check()
-    place = _checkpoints(config, data.train)
+    place = _checkpoints(config, data, classifier.start())
     interrupted = _interrupted(place) if resume else None
     if resume and interrupted is None:
         raise SelonError(f"{config.name}: no interrupted training of this config and data; start without --resume")
@@ -258,9 +260,11 @@ def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
         tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)), name)
 
 
-def _checkpoints(config: TrainConfig, articles: Sequence[Article]) -> Path:
-    """Return the folder whose name stands for this very config and these very training articles."""
-    key = hashlib.sha256((config.model_dump_json() + fingerprint(articles)).encode()).hexdigest()[:12]
+def _checkpoints(config: TrainConfig, data: Data, start: Mapping[str, str]) -> Path:
+    """Return the folder whose name stands for all that a training depends on: another one must not go on from it."""
+    # One by one, since their order is that of the batches.
+    articles = [[fingerprint([article]) for article in split] for split in (data.train, data.validation, data.test)]
+    key = hashlib.sha256(json.dumps([config.model_dump(mode="json"), dict(start), articles]).encode()).hexdigest()[:12]
     return project_root() / "mlruns" / "checkpoints" / f"{config.name}-{key}"
 
 
@@ -296,7 +300,8 @@ def _tidy(place: Path) -> None:
 
 
 def _press(config: TrainConfig) -> Path | None:
-    return project_path(config.data.press) if config.data.press else None
+    """Return where the config finds the text of stand-off labels; the user's environment goes first."""
+    return project_path(config.data.press) if config.data.press and not os.environ.get("SELON_PRESS") else None
 
 
 def _card(bundle: Bundle, data: Data) -> str:

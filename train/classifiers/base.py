@@ -80,6 +80,10 @@ class Classifier(ABC):
         """Raise SelonError where ``fit`` could not begin; called before anything is written."""
         return
 
+    def start(self) -> dict[str, str]:
+        """Return what is on this machine that ``fit`` starts from: files and their SHA-256."""
+        return {}
+
     @abstractmethod
     def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
         """Learn from ``train``; stop, calibrate and choose on ``validation`` only."""

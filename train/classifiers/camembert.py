@@ -19,9 +19,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from train.bundle import Int8Check
+from train.bundle import Int8Check, hashes
 from train.classifiers.base import DEFAULT, Classifier, Fitting, Runtime, split_by_article
-from train.config import CamembertConfig, InputConfig
+from train.config import CamembertConfig, InputConfig, project_path
 from train.inputs import build_inputs
 from train.metrics import probabilities_from
 from train.schema import Article, Device, Probabilities, SelonError
@@ -96,6 +96,11 @@ class CamembertClassifier(Classifier):
         from train.classifiers.finetuning import load_encoder
 
         load_encoder(self.model)
+
+    def start(self) -> dict[str, str]:
+        """Return the hashes of an encoder's folder; what comes from the Hub is named by the config."""
+        folder = project_path(self.model.encoder)
+        return hashes(folder) if folder.is_dir() else {}
 
     def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
         """Fine-tune the encoder, calibrate it on ``validation``, export and verify the graph."""

@@ -19,16 +19,22 @@ def read_first_place(model: PreTrainedModel) -> None:
 
     Architectures whose attention is built otherwise (DeBERTa's) stay as they are.
     """
-    layer = model.base_model.encoder.layer[-1]
-    own = layer.attention.self
-    if not hasattr(own, "query"):
+    layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
+    if layers is None or not hasattr(getattr(layers[-1].attention, "self", None), "query"):
         return
+    # Another class, not another method: a copy of the layer (one a GPU) must read its own weights.
+    layers[-1].__class__ = type("FirstPlaceLayer", (_FirstPlace, type(layers[-1])), {})
 
-    def heads(values: torch.Tensor) -> torch.Tensor:
-        return values.unflatten(-1, (-1, own.attention_head_size)).transpose(1, 2)
 
-    def forward(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any) -> Any:
-        first = hidden_states[:, :1]
+class _FirstPlace(torch.nn.Module):
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
+    ) -> torch.Tensor:
+        own, first = self.attention.self, hidden_states[:, :1]
+
+        def heads(values: torch.Tensor) -> torch.Tensor:
+            return values.unflatten(-1, (-1, own.attention_head_size)).transpose(1, 2)
+
         mixed = scaled_dot_product_attention(
             heads(own.query(first)),
             heads(own.key(hidden_states)),
@@ -36,7 +42,5 @@ def read_first_place(model: PreTrainedModel) -> None:
             attn_mask=None if attention_mask is None else attention_mask[:, :, :1],
             dropout_p=own.dropout.p if own.training else 0.0,
         )
-        attended = layer.attention.output(mixed.transpose(1, 2).flatten(2), first)
-        return layer.feed_forward_chunk(attended)
-
-    layer.forward = forward
+        attended: torch.Tensor = self.attention.output(mixed.transpose(1, 2).flatten(2), first)
+        return self.feed_forward_chunk(attended)

@@ -35,6 +35,7 @@ from train.metrics import fit_temperature, probabilities_from
 from train.normalisation import normalise
 from train.schema import LABELS, Article, Device, Probabilities, SelonError
 from train.segmentation import open_quotations
+from train.splits import groups
 
 _FILE = "model.skops"
 #: How much a neighbour's words and cues weigh beside the sentence's own (chosen by cross-validation).
@@ -99,8 +100,9 @@ class TfidfClassifier(Classifier):
 
     def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
         """Fit vocabularies, linear models and trees on ``train``, one temperature on ``validation``."""
-        if len(train) < _FOLDS:
-            raise SelonError(f"data.train: {len(train)} articles are too few for this model; give {_FOLDS} or more")
+        stories = groups(train)
+        if (different := len(set(stories))) < _FOLDS:
+            raise SelonError(f"data.train: {different} articles are too few for this model; give {_FOLDS} or more")
         gold = np.concatenate([article.gold for article in train])
         counts = np.bincount(gold, minlength=len(LABELS))
         # Half-way to balanced: rare labels count more, but not as if they were as frequent as the others.
@@ -118,9 +120,10 @@ class TfidfClassifier(Classifier):
                 l2_regularization=1.0,
                 max_features=0.3,
                 class_weight=weights,
+                early_stopping=False,  # left to itself it holds out sentences of the articles it trains on
             )
-            owner = np.repeat(np.arange(len(train)), [len(article) for article in train])
-            folds = {"groups": owner, "cv": GroupKFold(_FOLDS), "method": "predict_log_proba"}
+            owners = np.repeat(stories, [len(article) for article in train])
+            folds = {"groups": owners, "cv": GroupKFold(_FOLDS), "method": "predict_log_proba"}
             unseen = [cross_val_predict(clone(model), features, gold, **folds) for model in (regression, bayes)]
             forests = BaggingClassifier(trees, n_estimators=_FORESTS, bootstrap=False, random_state=fitting.seed)
             self.parts["trees"] = forests.fit(self._tree_features(train, unseen, fit=True), gold)
