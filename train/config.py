@@ -86,6 +86,8 @@ class CamembertConfig(StrictModel):
     epochs: PositiveInt = 4
     batch_size: PositiveInt = 16
     learning_rate: PositiveFloat = 3e-5
+    layer_decay: Annotated[Float, Field(gt=0, le=1)] = 1.0
+    """What the learning rate is multiplied with from the head to the last layer, and from a layer to the one below."""
     weight_decay: Annotated[Float, Field(ge=0)] = 0.01
     warmup: Fraction = 0.1
     label_smoothing: Fraction = 0.0

@@ -37,6 +37,7 @@ from train.classifiers.camembert import GRAPH, encode
 from train.classifiers.exporting import export, fold_temperature, has_types, verify
 from train.classifiers.first_place import read_first_place
 from train.classifiers.halving import halve_graph, round_weights, save_half
+from train.classifiers.layer_decay import parameter_groups
 from train.classifiers.quantisation import quantise_or_refuse
 from train.config import CamembertConfig, InputConfig, project_path
 from train.inputs import build_inputs, drop_context
@@ -77,6 +78,7 @@ def finetune(
             compute_metrics=_figures,
             callbacks=[_Reporter(fitting, bar), _VerifiedCheckpoints(fitting.checkpoints)],
         )
+        trainer.layer_decay = config.layer_decay
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(start) if start else None)
         found = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
@@ -196,6 +198,15 @@ class _Sampler(LengthGroupedSampler):
 
 
 class _Trainer(Trainer):
+    layer_decay = 1.0
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        args, decayed = self.args, self.get_decay_parameter_names(self.model)
+        groups = parameter_groups(self.model, args.learning_rate, self.layer_decay, args.weight_decay, decayed)
+        kind, options = self.get_optimizer_cls_and_kwargs(args, self.model)
+        self.optimizer: torch.optim.Optimizer = kind(groups, **options)
+        return self.optimizer
+
     def _get_train_sampler(self, train_dataset: Any = None) -> _Sampler:
         sampler = _Sampler(self.args.train_batch_size, lengths=self.train_dataset["length"][:])
         sampler.seed = self.args.seed

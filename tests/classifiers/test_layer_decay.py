@@ -1,0 +1,33 @@
+"""Every parameter learns, at the rate of its distance from the head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
+
+from train.classifiers.layer_decay import parameter_groups
+
+
+@pytest.mark.parametrize("kind", ["camembert", "roberta", "deberta-v2"])
+def test_rates_fall_from_the_head_to_the_embeddings(encoders: Path, kind: str) -> None:
+    transformers_logging.set_verbosity_error()
+    model = AutoModelForSequenceClassification.from_pretrained(encoders / kind, num_labels=4)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {name for name in names.values() if name.endswith("weight")}
+    groups = parameter_groups(model, 1.0, 0.5, 0.01, decayed)
+    assert groups[0]["lr"] == 1.0
+    rates = {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
+    decays = {names[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
+    assert rates.keys() == set(names.values())
+    assert {name for name, decay in decays.items() if decay == 0.01} == decayed
+    layers = model.config.num_hidden_layers
+    for name, rate in rates.items():
+        if name.startswith(("classifier", "pooler")):
+            assert rate == 1.0
+        elif ".layer." in name:
+            assert rate == 0.5 ** (layers - int(name.split(".layer.")[1].split(".")[0]))
+        else:
+            assert rate == 0.5 ** (layers + 1)
