@@ -18,6 +18,8 @@ STYLE = (Path(__file__).parents[2] / "train/web/style.css").read_text(encoding="
 LIGHT, DARK = (
     dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r":root \{(.*?)\}", STYLE, re.S)[:2]
 )
+for theme in (LIGHT, DARK):
+    theme["background"] = theme["paper"]  # context is printed on the paper itself
 TINTS = ("claim", "denial", "attribution", "background")
 VISION = {
     "full": np.eye(3),
@@ -44,6 +46,11 @@ def _contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def _rule(selector: str) -> str:
+    """Return what the first rule whose selectors end so declares."""
+    return STYLE.split(f"{selector} {{", 1)[1].split("}", 1)[0]
+
+
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("vision", VISION)
 def test_tints_are_told_apart(theme: dict[str, str], vision: str) -> None:
@@ -55,8 +62,20 @@ def test_tints_are_told_apart(theme: dict[str, str], vision: str) -> None:
 def test_text_is_easy_to_read(theme: dict[str, str]) -> None:
     for tint in TINTS:
         assert _contrast(theme["ink"], theme[tint]) >= 7, tint  # AAA
+        assert _contrast(theme["review"], theme[tint]) >= 4.5, tint  # the small question mark
     for soft in ("soft", "accent", "review", "claim-mark", "denial-mark", "attribution-mark"):
         assert _contrast(theme[soft], theme["paper"]) >= 4.5, soft  # AA
     assert _contrast(theme["accent-ink"], theme["accent"]) >= 4.5
     for label in TINTS:
         assert _contrast(theme[f"{label}-mark"], theme[label]) >= 3, label  # a mark is a picture
+    border = re.search(r"border: 1px solid var\(--(\w+)\)", _rule("textarea"))
+    assert border is not None
+    assert min(_contrast(theme[border[1]], theme[ground]) for ground in ("card", "paper")) >= 3
+    dimmed = _rule(".sentence.dimmed")
+    assert "color: var(--soft)" in dimmed  # measured above, and not made paler
+    assert "opacity" not in dimmed
+
+
+def test_every_colour_is_used() -> None:
+    for name in re.findall(r"--([\w-]+): ", STYLE):
+        assert f"var(--{name}" in STYLE, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -86,6 +87,19 @@ def _read(page: Any, text: str, title: str = "") -> None:
     page.wait_for_selector("#reading:not([hidden])")
 
 
+def _focused(page: Any) -> dict[str, str]:
+    """Return the data attributes of what has the focus, and its id."""
+    return page.evaluate("({ ...document.activeElement.dataset, id: document.activeElement.id })")
+
+
+def _all_to_review(route: Any) -> None:
+    response = route.fetch()
+    answer = response.json()
+    for sentence in answer["sentences"]:
+        sentence["review"] = True
+    route.fulfill(response=response, json=answer)
+
+
 def _labels(page: Any) -> list[str]:
     classes = [node.get_attribute("class").split() for node in page.query_selector_all(".sentence")]
     return [next(label for label in LABELS if label in names) for names in classes]
@@ -166,18 +180,90 @@ def test_corrections_with_one_key(page: Any, tmp_path: Path) -> None:
     page.focus(".sentence >> nth=0")
     page.keyboard.press("c")
     assert _labels(page) == ["background", *before[1:]]
-    assert page.inner_text("#corrections-count") == "1"
+    assert page.inner_text("#corrections-count") == "1 corrigée"
     assert "Corrigé" in page.inner_text("#detail")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("d")
-    page.keyboard.press("a")  # back to what the model said: no correction
-    assert page.inner_text("#corrections-count") == "1"
+    page.keyboard.press("a")  # back to what the model said: confirmed
+    assert page.inner_text("#corrections-count") == "1 corrigée, 1 confirmée"
     path = _saved(page, "#corrections", tmp_path)
     (article,) = read_articles(path)
     assert article.labels == ("background", *before[1:])
     assert article.title == "Un titre"
-    first = json.loads(path.read_text("utf-8").splitlines()[0])
-    assert first["annotations"] == {"model": "denial", "reader": "background"}
+    annotations = [json.loads(line)["annotations"] for line in path.read_text("utf-8").splitlines()]
+    assert annotations[:2] == [{"model": "denial", "reader": "background"}, {"model": "claim", "reader": "claim"}]
+    assert annotations[2:] == [{"model": label} for label in before[2:]]  # the reader said nothing of the others
+
+
+def test_a_label_is_confirmed(page: Any) -> None:
+    page.route("**/v1/label", _all_to_review)
+    _read(page, TEXT)
+    left = page.locator(".sentence.review").count()
+    page.keyboard.press("n")  # from the headline
+    assert _focused(page)["index"] == "0"
+    page.keyboard.press("d")
+    assert page.locator(".sentence.review").count() == left - 1
+    assert page.inner_text('[data-filter="review"] .count') == str(left - 1)
+    assert page.inner_text("#detail .heading").replace("\u00a0", " ").startswith("Confirmé : démenti")
+    assert "Démenti, confirmé" in page.text_content(".sentence >> nth=0")
+    page.keyboard.press("n")
+    assert _focused(page)["index"] == "1"
+
+
+def test_the_pointer_does_not_change_what_is_corrected(page: Any) -> None:
+    _read(page, TEXT)
+    before = _labels(page)
+    page.click(".sentence >> nth=0")
+    heading = page.inner_text("#detail .heading")
+    page.hover(".sentence >> nth=1")  # on the way to the details
+    page.hover(".sentence >> nth=2")
+    assert page.inner_text("#detail .heading") == heading
+    page.click('[data-correct="attribution"]')
+    page.hover(".sentence >> nth=1")
+    page.keyboard.press("c")
+    assert _labels(page) == ["background", *before[1:]]
+    page.keyboard.press("Escape")
+    assert _focused(page)["index"] == "0"
+    page.keyboard.press("Escape")
+    page.hover(".sentence >> nth=2")  # now the pointer leads again
+    assert page.get_attribute(".sentence.current", "data-index") == "2"
+
+
+def test_the_focus_goes_to_the_details_and_back(page: Any) -> None:
+    _read(page, TEXT)
+    assert _focused(page)["id"] == "headline"
+    page.keyboard.press("ArrowDown")
+    assert _focused(page)["index"] == "0"
+    assert page.get_by_role("button", name="Démenti : Le maire dément la grève.").count() == 1
+    page.keyboard.press("Enter")
+    assert _focused(page)["correct"] == "denial"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert _labels(page)[0] == _focused(page)["correct"] == "attribution"
+    page.keyboard.press("Escape")
+    assert _focused(page)["index"] == "0"
+    page.keyboard.press("Escape")
+    assert _focused(page)["id"] == "article"
+    page.keyboard.press("ArrowDown")  # goes on from where it was
+    assert _focused(page)["index"] == "1"
+
+
+def test_corrections_are_not_lost_silently(page: Any, tmp_path: Path) -> None:
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    _read(page, TEXT)
+    page.focus(".sentence >> nth=0")
+    page.keyboard.press("c")
+    page.click("#again")
+    assert asked == ["confirm"]
+    with contextlib.suppress(sync_api.Error):  # the reader stays on the page
+        page.goto("about:blank", timeout=5_000)
+    assert asked == ["confirm", "beforeunload"]
+    assert page.is_visible("#reading")
+    _saved(page, "#corrections", tmp_path)
+    page.click("#again")
+    assert len(asked) == 2
+    assert page.is_visible("#compose")
 
 
 def test_the_list_of_claims(page: Any, tmp_path: Path) -> None:
@@ -193,6 +279,57 @@ def test_the_list_of_claims(page: Any, tmp_path: Path) -> None:
     assert "<script" not in markdown.replace("\\<", "")
     page.click("#claims a >> nth=0")
     assert page.evaluate("document.activeElement.dataset.index") == "1"
+
+
+def test_a_corrected_claim_has_its_own_confidence(page: Any, tmp_path: Path) -> None:
+    with page.expect_response("**/v1/label") as answer:
+        _read(page, TEXT)
+    page.focus(".sentence >> nth=0")
+    page.keyboard.press("a")
+    (first, *_) = json.loads(_saved(page, '[data-download="json"]', tmp_path).read_text("utf-8"))["claims"]
+    assert first["corrected"]
+    assert first["confidence"] == answer.value.json()["sentences"][0]["probabilities"]["claim"]
+
+
+def test_the_list_is_copied_without_a_clipboard(page: Any) -> None:
+    _read(page, TEXT)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.evaluate("addEventListener('copy', () => { window.copied = String(getSelection()); })")
+    page.click("#copy")
+    sync_api.expect(page.locator("#status")).to_have_text("Liste copiée.")
+    assert page.evaluate("window.copied").startswith("– L'eau monte, selon la mairie.")
+    assert _focused(page)["id"] == "copy"
+    page.evaluate("document.execCommand = () => false")
+    page.click("#copy")
+    sync_api.expect(page.locator("#status")).to_have_text("La liste n’a pas pu être copiée.")
+
+
+def test_a_later_article_overtakes_the_one_before(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/v1/label", lambda route: route.continue_() if held else held.append(route))
+    page.fill("#title", "Le premier")
+    page.fill("#text", TEXT)
+    with page.expect_request("**/v1/label"):
+        page.click("#read")
+    page.click("#example")
+    sync_api.expect(page.locator("#headline")).to_have_text("Article sans titre")
+    with contextlib.suppress(sync_api.Error):  # the page no longer waits for it
+        held[0].continue_()
+    page.click("#again")
+    _read(page, "Un pont.", "Le dernier")
+    assert page.inner_text("#headline") == "Le dernier"
+    assert page.inner_text("#status").startswith("1 phrase, dont ")
+
+
+def test_a_headline_typed_for_a_file_is_kept(page: Any, tmp_path: Path) -> None:
+    path = tmp_path / "article.txt"
+    path.write_text("Un pont.", encoding="utf-8")
+    page.fill("#title", "Le pont")
+    page.set_input_files("#file", path)
+    sync_api.expect(page.locator("#headline")).to_have_text("Le pont")
+    page.click("#again")
+    page.set_input_files("#file", path)  # another file: that headline was not typed for it
+    sync_api.expect(page.locator("#headline")).to_have_text("Article sans titre")
 
 
 def test_files_of_any_age_are_opened(page: Any, tmp_path: Path) -> None:
@@ -219,9 +356,17 @@ def test_it_fits_a_phone_and_goes_dark(browser: Any, address: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(23, 22, 20)"
     assert not page.is_visible("#detail")
-    page.locator(".sentence >> nth=3").tap()
+    low = page.locator(".sentence >> nth=3")
+    low.evaluate("node => scrollBy(0, node.getBoundingClientRect().bottom - innerHeight + 4)")
+    low.tap()
     assert page.is_visible("#detail .rows")
+    end = low.evaluate("node => node.getBoundingClientRect().bottom")
+    assert end <= page.locator("#detail").bounding_box()["y"]  # the details do not cover their sentence
     page.locator("#detail .close").tap()
+    assert not page.is_visible("#detail")
+    assert _focused(page)["index"] == "3"
+    page.mouse.move(180, 300)
+    page.hover(".sentence >> nth=3")
     assert not page.is_visible("#detail")
     small = page.locator("button:visible").evaluate_all(
         "all => all.filter(b => b.getBoundingClientRect().height < 24).length"
@@ -254,6 +399,10 @@ def test_failures_are_told_in_french(browser: Any, serve: Callable[..., str]) ->
         page.fill("#text", text)
         page.click("#read")
         sync_api.expect(page.locator("#message")).to_contain_text(said)
+    page.route("**/v1/model", lambda route: route.abort())
+    _read(page, "Un pont.")  # an article is shown without the figures too
+    assert "n’ont pas pu être lus" in page.inner_text("#reliability")
+    page.click("#again")
     page.route("**/v1/label", lambda route: route.abort())
     page.fill("#text", "Un pont.")
     page.click("#read")

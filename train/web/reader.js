@@ -2,7 +2,7 @@
 // offset is computed here: the server cuts the sentences into parts, and the page lays them side by side.
 
 import { FILES, copyText, download, toRows } from "./takeaway.js";
-import { FAILURES, KINDS, LABELS, french } from "./words.js";
+import { FAILURES, KINDS, LABELS, french, plural } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const per = new Intl.NumberFormat("fr", { style: "percent", maximumFractionDigits: 0 });
@@ -11,11 +11,14 @@ const decimal = new Intl.NumberFormat("fr", { minimumFractionDigits: 2, maximumF
 let labelled = null; // what the server answered
 let title = "";
 let opened = null; // a file's own text: a text field changes its line breaks, and offsets would point elsewhere
-let held = null; // how often each label was right on held-out articles
-let corrected = new Map(); // sentence index → label that the reader chose
+let asking = null; // the latest request for labels: it overtakes the ones before
+let held = null; // how often each label was right on held-out articles; undefined: not known
+let judged = new Map(); // sentence index → label that the reader chose; the model's own: confirmed
+let unsaved = false; // the reader judged a sentence since the last download
 let shown = new Set(); // labels that the filter keeps; empty: all
 let onlyReview = false;
 let current = null; // the sentence whose details are shown
+let place = -1; // the sentence from which the keys walk on: the last that was shown
 
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -38,8 +41,11 @@ function mark(label) {
   return svg;
 }
 
-const labelOf = (sentence) => corrected.get(sentence.index) ?? sentence.label;
-const toReview = (sentence) => sentence.review && !corrected.has(sentence.index);
+const narrow = matchMedia("(max-width: 60rem)"); // as in style.css
+const labelOf = (sentence) => judged.get(sentence.index) ?? sentence.label;
+const isCorrected = (sentence) => labelOf(sentence) !== sentence.label;
+const isConfirmed = (sentence) => judged.get(sentence.index) === sentence.label;
+const toReview = (sentence) => sentence.review && !judged.has(sentence.index);
 const nodeOf = (index) => $("body").querySelector(`[data-index="${index}"]`);
 const visible = (sentence) => (!shown.size || shown.has(labelOf(sentence))) && (!onlyReview || toReview(sentence));
 
@@ -67,20 +73,28 @@ async function read(event) {
   say("");
   $("read").disabled = true;
   $("read").textContent = "Lecture…";
+  asking?.abort();
+  const mine = asking = new AbortController();
+  const { signal } = mine;
   try {
-    title = $("title").value.trim();
-    const body = JSON.stringify({ title, text, parts: true });
-    const response = await ask("v1/label", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    labelled = await response.json();
-    const model = await (await ask("v1/model")).json();
+    const headline = $("title").value.trim();
+    const body = JSON.stringify({ title: headline, text, parts: true });
+    const headers = { "Content-Type": "application/json" };
+    const answer = await (await ask("v1/label", { method: "POST", headers, body, signal })).json();
+    const model = await ask("v1/model", { signal }).then((response) => response.json()).catch(() => null);
+    if (signal.aborted) return;
+    [labelled, title] = [answer, headline];
     // The model may have changed between the two answers; figures of another one would mislead.
-    held = model.sha256 === labelled.model.sha256 ? model.held_out : null;
+    held = model?.sha256 === labelled.model.sha256 ? model.held_out : undefined;
     begin();
   } catch (error) {
+    if (signal.aborted) return;
     say(FAILURES[error.status] ?? (error.status ? "Le serveur n’a pas su répondre. Réessayez." : "Le serveur ne répond pas."));
   } finally {
-    $("read").disabled = false;
-    $("read").textContent = "Lire l’article";
+    if (mine === asking) {
+      $("read").disabled = false;
+      $("read").textContent = "Lire l’article";
+    }
   }
 }
 
@@ -88,6 +102,7 @@ async function openFile() {
   const [file] = $("file").files;
   $("file").value = "";
   if (!file) return;
+  if ($("title").value.trim() === title) $("title").value = ""; // of the article before; one typed for this file stays
   const bytes = await file.arrayBuffer();
   try {
     show(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
@@ -99,13 +114,16 @@ async function openFile() {
 function show(raw) {
   $("text").value = raw;
   opened = { raw, shown: $("text").value };
-  $("title").value = "";
   read();
 }
 
 async function example() {
+  const before = asking;
   try {
-    show(await (await ask("example.txt")).text());
+    const text = await (await ask("example.txt")).text();
+    if (asking !== before) return; // another article was asked for meanwhile
+    $("title").value = "";
+    show(text);
   } catch {
     say("L’exemple manque sur ce serveur.");
   }
@@ -114,10 +132,11 @@ async function example() {
 // --- showing --------------------------------------------------------------------------------------------
 
 function begin() {
-  corrected = new Map();
+  judged = new Map();
+  unsaved = false;
   shown = new Set();
   onlyReview = false;
-  current = null;
+  place = -1;
   $("compose").hidden = true;
   $("reading").hidden = false;
   $("headline").textContent = title || "Article sans titre";
@@ -139,13 +158,13 @@ function begin() {
   provenance();
   refresh();
   const review = labelled.sentences.filter(toReview).length;
-  $("status").textContent = `${labelled.sentences.length} phrases, dont ${review} à relire.`;
+  $("status").textContent = `${plural(labelled.sentences.length, "phrase")}, dont ${review} à relire.`;
   scrollTo(0, 0);
   $("headline").focus({ preventScroll: true });
 }
 
 function typeset(sentence) {
-  const node = element("span", { className: "sentence", tabIndex: -1, data: { index: sentence.index } });
+  const node = element("span", { className: "sentence", role: "button", tabIndex: -1, data: { index: sentence.index } });
   node.append(element("span", { className: "sr said" }));
   for (const part of sentence.parts) {
     const kinds = part.kinds.filter((kind) => kind !== "figure");
@@ -162,17 +181,22 @@ function refresh() {
     node.classList.remove(...Object.keys(LABELS));
     node.classList.add(label);
     node.classList.toggle("review", toReview(sentence));
-    node.classList.toggle("corrected", corrected.has(sentence.index));
+    node.classList.toggle("judged", judged.has(sentence.index));
+    node.classList.toggle("corrected", isCorrected(sentence));
+    node.classList.toggle("confirmed", isConfirmed(sentence));
     node.classList.toggle("dimmed", !visible(sentence));
-    const notes = [toReview(sentence) && "à relire", corrected.has(sentence.index) && "corrigé"].filter(Boolean);
-    node.querySelector(".said").textContent = `${LABELS[label].name}${notes.map((note) => `, ${note}`).join("")} : `;
+    const said = [LABELS[label].name, toReview(sentence) && "à relire", isCorrected(sentence) && "corrigé",
+      isConfirmed(sentence) && "confirmé"];
+    node.querySelector(".said").textContent = `${said.filter(Boolean).join(", ")} : `;
     node.querySelector("svg.mark")?.remove();
     node.prepend(mark(label));
   }
   legend();
   claims();
-  $("corrections-count").textContent = corrected.size || "";
-  $("corrections").disabled = !corrected.size;
+  const counts = [[isCorrected, "corrigée"], [isConfirmed, "confirmée"]]
+    .map(([keep, word]) => [labelled.sentences.filter(keep).length, word]).filter(([count]) => count);
+  $("corrections-count").textContent = counts.map(([count, word]) => plural(count, word)).join(", ");
+  $("corrections").disabled = !judged.size;
   arrangeMarks();
 }
 
@@ -201,7 +225,7 @@ function legend() {
       element("span", { className: "name" }, name),
       element("span", { className: "count" }, String(count((s) => labelOf(s) === label))),
       element("span", { className: "means" }, means),
-      element("span", { className: "right" }, right === null ? "" : `${right} juste${right > 1 ? "s" : ""} sur 100`),
+      element("span", { className: "right" }, right === null ? "" : `${plural(right, "juste")} sur 100`),
     );
   });
   buttons.push(element(
@@ -216,7 +240,8 @@ function legend() {
   if (focused) $("legend").querySelector(`[data-filter="${focused}"]`)?.focus();
   $("reliability").textContent = held
     ? `Justesse mesurée sur ${held.articles} articles jamais vus, ramenée à la part de chaque étiquette dans la presse.`
-    : "Ce modèle ne porte pas de chiffres sur des articles jamais vus.";
+    : held === null ? "Ce modèle ne porte pas de chiffres sur des articles jamais vus."
+    : "Les chiffres de ce modèle n’ont pas pu être lus.";
 }
 
 function filter(event) {
@@ -226,14 +251,15 @@ function filter(event) {
   else if (!shown.delete(which)) shown.add(which);
   refresh();
   const left = labelled.sentences.filter(visible).length;
-  $("status").textContent = `${left} phrases sur ${labelled.sentences.length}.`;
+  $("status").textContent = `${plural(left, "phrase")} sur ${labelled.sentences.length}.`;
 }
 
 function hint() {
   current = null;
   $("body").querySelector(".sentence.current")?.classList.remove("current");
-  const text = ["Survolez une phrase, ou parcourez l’article avec ", element("kbd", {}, "↓"), " et ", element("kbd", {}, "↑"),
-    " ; ", element("kbd", {}, "N"), " mène à la prochaine phrase à relire."];
+  const text = ["Survolez une phrase, cliquez pour la retenir, ou parcourez l’article avec ", element("kbd", {}, "↓"), " et ",
+    element("kbd", {}, "↑"), french(" ; "), element("kbd", {}, "N"), " mène à la prochaine phrase à relire, ",
+    element("kbd", {}, "Entrée"), " aux étiquettes, ", element("kbd", {}, "Échap"), " revient."];
   $("detail").replaceChildren(element("p", { className: "hint" }, ...text));
   $("detail").classList.remove("open");
 }
@@ -241,6 +267,7 @@ function hint() {
 // The four probabilities, the cues and the keys to correct, of the sentence under the pointer or the focus.
 function detail(sentence) {
   current = sentence;
+  place = sentence.index;
   for (const node of $("body").querySelectorAll(".sentence.current")) node.classList.remove("current");
   nodeOf(sentence.index).classList.add("current");
   const label = labelOf(sentence);
@@ -251,30 +278,33 @@ function detail(sentence) {
     return element(
       "button",
       { type: "button", className: `row${chosen ? " chosen" : ""}`, data: { correct: one }, "aria-pressed": String(chosen),
-        title: `Corriger en « ${name.toLowerCase()} » (touche ${key.toUpperCase()})` },
+        title: `${chosen ? "Confirmer" : "Corriger en"} « ${name.toLowerCase()} » (touche ${key.toUpperCase()})` },
       mark(one), element("span", { className: "name" }, name), bar,
       element("span", { className: "value" }, per.format(sentence.probabilities[one])),
       element("kbd", { "aria-hidden": "true" }, key.toUpperCase()),
     );
   });
   const close = element("button", { type: "button", className: "close", "aria-label": "Fermer" }, "×");
-  const heading = corrected.has(sentence.index)
+  const sure = per.format(sentence.confidence);
+  const heading = isCorrected(sentence)
     ? `Corrigé : ${LABELS[label].name.toLowerCase()} (le modèle disait ${LABELS[sentence.label].name.toLowerCase()})`
-    : `${LABELS[label].name}, ${per.format(sentence.confidence)}`;
+    : isConfirmed(sentence) ? `Confirmé : ${LABELS[label].name.toLowerCase()}, ${sure}` : `${LABELS[label].name}, ${sure}`;
   const lines = [close, element("p", { className: "heading" }, french(heading))];
   if (toReview(sentence)) {
     const below = `À relire : moins de ${per.format(labelled.review_below)} de confiance.`;
     lines.push(element("p", { className: "warning" }, french(below)));
   }
   if (sentence.truncated) lines.push(element("p", { className: "warning" }, french("Phrase très longue : le modèle n’en a lu que le début.")));
-  lines.push(element("div", { className: "rows", role: "group", "aria-label": "Probabilités ; choisir corrige" }, ...rows));
+  lines.push(element("div", { className: "rows", role: "group", "aria-label": "Probabilités ; choisir corrige ou confirme" }, ...rows));
   const cues = new Map();
   for (const { text, kind } of sentence.cues) {
     if (kind !== "figure") cues.set(`${text.toLowerCase()} ${kind}`, kind === "quotation" ? KINDS[kind] : `${french("« ")}${text}${french(" »")} (${KINDS[kind]})`);
   }
   const found = [...new Set(cues.values())].join(", ");
   lines.push(element("p", { className: "found" }, element("strong", {}, french("Indices relevés : ")), found || "aucun", "."));
+  const inside = $("detail").contains(document.activeElement);
   $("detail").replaceChildren(...lines);
+  if (inside) focusRow(); // the button that had the focus is gone
   $("detail").classList.add("open");
 }
 
@@ -304,8 +334,8 @@ function provenance() {
 // --- correcting and walking -----------------------------------------------------------------------------
 
 function correct(sentence, label) {
-  if (label === sentence.label) corrected.delete(sentence.index);
-  else corrected.set(sentence.index, label);
+  judged.set(sentence.index, label);
+  unsaved = true;
   refresh();
   detail(sentence);
 }
@@ -315,8 +345,11 @@ function focus(sentence) {
   const node = nodeOf(sentence.index);
   node.tabIndex = 0;
   node.focus();
+  if (current !== sentence) detail(sentence); // it had the focus already, its details closed
   node.scrollIntoView({ block: "nearest" });
 }
+
+const focusRow = () => $("detail").querySelector(".chosen").focus();
 
 function walk(from, step, keep = visible) {
   for (let index = from + step; index >= 0 && index < labelled.sentences.length; index += step) {
@@ -324,20 +357,28 @@ function walk(from, step, keep = visible) {
   }
 }
 
+// From the details back to their sentence, from a sentence back to the article, where the pointer leads again.
+function leave(event) {
+  if ($("detail").contains(event.target)) return focus(current);
+  hint();
+  $("article").focus({ preventScroll: true });
+}
+
+// The same keys in the headline, on a sentence and in its details.
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const node = event.target.closest(".sentence");
-  if (!node) return;
-  const sentence = labelled.sentences[Number(node.dataset.index)];
+  const focused = sentenceAt(event);
+  const sentence = focused ?? current;
   const label = Object.keys(LABELS).find((one) => LABELS[one].key === event.key.toLowerCase());
   const moves = {
-    ArrowDown: () => walk(sentence.index, 1), ArrowRight: () => walk(sentence.index, 1),
-    ArrowUp: () => walk(sentence.index, -1), ArrowLeft: () => walk(sentence.index, -1),
+    ArrowDown: () => walk(place, 1), ArrowRight: () => walk(place, 1),
+    ArrowUp: () => walk(place, -1), ArrowLeft: () => walk(place, -1),
     Home: () => walk(-1, 1), End: () => walk(labelled.sentences.length, -1),
-    n: () => walk(sentence.index, 1, toReview), N: () => walk(sentence.index, -1, toReview),
-    Escape: hint,
+    n: () => walk(place, 1, toReview), N: () => walk(place, -1, toReview),
+    Escape: () => leave(event),
   };
-  if (label) correct(sentence, label);
+  if (focused) moves.Enter = moves[" "] = () => { detail(focused); focusRow(); };
+  if (label && sentence) correct(sentence, label);
   else if (moves[event.key]) moves[event.key]();
   else return;
   event.preventDefault();
@@ -353,7 +394,8 @@ function sentenceAt(event) {
 // What the files are made of: the sentences as the reader left them.
 function reading() {
   const sentences = labelled.sentences.map((sentence) => ({
-    ...sentence, said: sentence.label, label: labelOf(sentence), review: toReview(sentence), corrected: corrected.has(sentence.index),
+    ...sentence, said: sentence.label, judged: judged.get(sentence.index), label: labelOf(sentence),
+    confidence: sentence.probabilities[labelOf(sentence)], review: toReview(sentence), corrected: isCorrected(sentence),
   }));
   return { ...labelled, title, sentences };
 }
@@ -361,9 +403,9 @@ function reading() {
 const name = (what, ending) => `${what}-${labelled.input_sha256.slice(0, 8)}.${ending}`;
 
 async function copy() {
-  await copyText(reading());
-  $("status").textContent = "Liste copiée.";
-  $("copy").textContent = "Copié";
+  const copied = await copyText(reading());
+  $("status").textContent = copied ? "Liste copiée." : "La liste n’a pas pu être copiée.";
+  $("copy").textContent = copied ? "Copié" : "Copie impossible";
   setTimeout(() => { $("copy").textContent = "Copier la liste"; }, 2000);
 }
 
@@ -374,23 +416,30 @@ $("open").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", openFile);
 $("example").addEventListener("click", example);
 $("again").addEventListener("click", () => {
+  if (unsaved && !confirm(french("Vos corrections ne sont pas téléchargées. Les abandonner ?"))) return;
+  unsaved = false;
   $("reading").hidden = true;
   $("compose").hidden = false;
   $("text").focus();
 });
 $("legend").addEventListener("click", filter);
 $("cues").addEventListener("change", () => $("body").classList.toggle("plain", !$("cues").checked));
-// A pointer that rests while the page scrolls beneath it, or a finger, points at nothing.
+// A pointer that rests while the page scrolls beneath it, or a finger, points at nothing; and while a sentence or its
+// details hold the focus, the pointer that crosses others on its way does not change what a click or a key corrects.
 $("body").addEventListener("pointermove", (event) => {
   if (event.pointerType !== "mouse" || !(event.movementX || event.movementY)) return;
+  if (narrow.matches || document.activeElement.closest(".sentence, #detail")) return;
   const found = sentenceAt(event);
   if (found && found !== current) detail(found);
 });
 $("body").addEventListener("focusin", (event) => { const found = sentenceAt(event); if (found) detail(found); });
 $("body").addEventListener("click", (event) => { const found = sentenceAt(event); if (found) focus(found); });
-$("body").addEventListener("keydown", key);
+for (const part of ["article", "detail"]) $(part).addEventListener("keydown", key);
 $("detail").addEventListener("click", (event) => {
-  if (event.target.closest(".close")) hint();
+  if (event.target.closest(".close")) {
+    focus(current); // the focus opens the details: they are closed after it
+    hint();
+  }
   const label = event.target.closest("[data-correct]")?.dataset.correct;
   if (label && current) correct(current, label);
 });
@@ -408,8 +457,11 @@ $("claims-actions").addEventListener("click", (event) => {
   const form = event.target.dataset.download;
   if (form) download(name("affirmations", form), FILES[form].type, FILES[form].write(reading()));
 });
-$("corrections").addEventListener("click", () =>
-  download(name("corrections", "jsonl"), "application/x-ndjson", toRows(reading())));
+$("corrections").addEventListener("click", () => {
+  download(name("corrections", "jsonl"), "application/x-ndjson", toRows(reading()));
+  unsaved = false;
+});
+addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
 new ResizeObserver(arrangeMarks).observe($("body"));
 ask("v1/model").then((response) => response.json()).then(
   (model) => { $("served").textContent = french(`modèle « ${model.name} »`); },

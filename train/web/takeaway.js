@@ -35,12 +35,13 @@ export const FILES = {
   md: { type: "text/markdown", write: toMarkdown },
 };
 
-// The whole article, as `selon corpus check` reads it: every row with the label that stands after correction.
+// The whole article, as `selon corpus check` reads it: every row with the label that stands after correction. A sentence
+// that the reader did not judge has no `reader` among its annotations (JSON leaves out what is undefined).
 export function toRows(reading) {
   const id = reading.input_sha256.slice(0, 16);
-  return reading.sentences.map(({ index, paragraph, text, label, said }) => JSON.stringify({
+  return reading.sentences.map(({ index, paragraph, text, label, said, judged }) => JSON.stringify({
     article_id: id, sentence: index, paragraph, text, label, title: reading.title.trim().split(/\s+/).join(" "),
-    annotations: { model: said, reader: label },
+    annotations: { model: said, reader: judged },
   }) + "\n").join("");
 }
 
@@ -54,17 +55,22 @@ export function download(name, type, content) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
+// Says whether the list was copied.
 export async function copyText(reading) {
   const text = claims(reading).map((row) => `– ${row.text}`).join("\n");
   try {
     await navigator.clipboard.writeText(text);
+    return true;
   } catch { // no clipboard without HTTPS, but on this machine
+    const before = document.activeElement;
     const area = document.createElement("textarea");
     area.value = text;
     area.className = "sr";
     document.body.append(area);
     area.select();
-    document.execCommand("copy");
+    const copied = document.execCommand("copy");
     area.remove();
+    before.focus();
+    return copied;
   }
 }

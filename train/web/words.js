@@ -1,10 +1,10 @@
 // The words of the reader page, and French spacing.
 
 export const LABELS = {
-  claim: { name: "Affirmation", plural: "affirmations", key: "a", means: "quelqu’un l’avance, avec quelque chose à vérifier" },
-  denial: { name: "Démenti", plural: "démentis", key: "d", means: "quelqu’un rejette ou conteste" },
-  attribution: { name: "Attribution", plural: "attributions", key: "t", means: "une parole, une source, rien de plus à vérifier" },
-  background: { name: "Contexte", plural: "phrases de contexte", key: "c", means: "le journal le donne pour établi" },
+  claim: { name: "Affirmation", key: "a", means: "quelqu’un l’avance, avec quelque chose à vérifier" },
+  denial: { name: "Démenti", key: "d", means: "quelqu’un rejette ou conteste" },
+  attribution: { name: "Attribution", key: "t", means: "une parole, une source, rien de plus à vérifier" },
+  background: { name: "Contexte", key: "c", means: "le journal le donne pour établi" },
 };
 export const KINDS = {
   source: "source", speech: "parole", denial: "démenti", "taken back": "démenti écarté", conditional: "conditionnel",
@@ -19,6 +19,9 @@ export const FAILURES = {
   503: "Le serveur est très occupé. Réessayez dans quelques secondes.",
   504: "L’article demande trop de temps. Collez-le en plusieurs fois.",
 };
+
+// In French, none and one are singular.
+export const plural = (count, word) => `${count} ${word}${count > 1 ? "s" : ""}`;
 
 // French spacing for our own words: no line begins with a colon or ends with an opening mark.
 export const french = (text) => text.replaceAll("« ", "«\u00a0").replace(/ ([»:;?!%])/g, "\u00a0$1");
