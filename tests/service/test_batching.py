@@ -125,6 +125,35 @@ def test_what_is_cancelled_in_the_queue_is_never_labelled(batcher: Batcher, mode
     assert model.batches == [["a"], ["c"]]
 
 
+def test_what_has_begun_counts_though_nobody_waits_for_it(batcher: Batcher, model: Model) -> None:
+    with batcher.admit(5000):
+        begun = batcher.submit(model, _article("a"), 5000)
+        assert model.entered.wait(5)
+        waiting = batcher.submit(model, _article("b"), 10)
+        assert not begun.cancel()
+        assert waiting.cancel()
+    assert batcher.held == 5000
+    with pytest.raises(OverloadError):
+        batcher.check()
+    with pytest.raises(OverloadError), batcher.admit(1):
+        pass
+    model.gate.set()
+    batcher.close()
+    assert begun.done()
+    assert batcher.held == 0
+    with batcher.admit(5000):
+        pass
+
+
+def test_what_failed_is_held_no_longer(batcher: Batcher, model: Model) -> None:
+    model.gate.set()
+    failed = batcher.submit(model, _article("a", "La panne."), 10)
+    with pytest.raises(ZeroDivisionError):
+        failed.result(5)
+    batcher.close()
+    assert batcher.held == 0
+
+
 def test_closing_finishes_what_was_submitted(model: Model) -> None:
     batcher = Batcher(batch_tokens=1, queue_tokens=100, patience=1)
     batcher.start()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from train import __version__, tracking
+from train.service import mlflow_protocol
 
 TEXTS = ["Le maire dément la grève.", None, "", "Le pont est vert.", "L'eau, selon la mairie, est rouge."]
 DOCUMENT = "Le pont est vert. Le maire dément la grève. La rue est rouge."
@@ -68,6 +73,75 @@ def test_other_tables_are_refused(client: TestClient, payload: dict[str, Any], s
     answer = client.post("/invocations", json=payload)
     assert answer.status_code == 422
     assert said in answer.json()["detail"] + str(answer.json()["faults"])
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_the_limit_on_rows(serving: Callable[..., Any], payload: dict[str, Any]) -> None:
+    with serving(max_sentences=1) as client:
+        answer = client.post("/invocations", json=payload)
+    (table,) = payload.values()
+    rows = len(table.get("data") or table.get("text") if isinstance(table, dict) else table)
+    assert answer.status_code == (200 if rows == 1 else 422)
+    if rows > 1:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert f"{rows} rows; the most is 1" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"inputs": {"text": [1] * 9}},
+        {"inputs": {"text": ["a"] * 9, "document": [1] * 9}},
+        {"dataframe_records": [{}] * 9},
+        {"dataframe_split": {"columns": [1] * 9, "data": []}},
+        {"dataframe_split": {"columns": ["text"], "data": [1] * 9}},
+    ],
+)
+def test_a_bad_table_is_refused_at_its_first_fault(client: TestClient, table: dict[str, Any]) -> None:
+    answer = client.post("/invocations", json=table)
+    assert answer.status_code == 422
+    assert len(answer.json()["faults"]) <= 2  # one a form that the table may have
+
+
+def test_a_document_is_labelled_once_however_many_rows_it_has(serving: Callable[..., Any], gated: Any) -> None:
+    sentences = [sentence.strip() + "." for sentence in DOCUMENT.split(".")[:-1]]
+    rows = [{"text": text, "document": DOCUMENT} for text in sentences * 2]
+    with serving(gated) as client, ThreadPoolExecutor(1) as pool:
+        here = client.app.state.service
+        asked = pool.submit(client.post, "/invocations", json={"dataframe_records": rows})
+        assert gated.entered.wait(10)
+        assert here.batcher.held == here.cost(here.keeper.current, DOCUMENT)
+        gated.gate.set()
+        predictions = asked.result(10).json()["predictions"]
+    assert gated.batches == [1]
+    (expected,) = gated.labeller.predict([mlflow_protocol.place(sentences[0], DOCUMENT).article])
+    assert [row["label"] for row in predictions] == [one.label for one in expected] * 2
+
+
+def test_answers_are_built_where_nobody_waits(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def answer(probabilities: Any) -> Any:
+        seen.append(asyncio._get_running_loop())
+        return real(probabilities)
+
+    real = mlflow_protocol.answer
+    monkeypatch.setattr(mlflow_protocol, "answer", answer)
+    assert client.post("/invocations", json=PAYLOADS[0]).status_code == 200
+    assert seen == [None] * len(TEXTS)
+
+
+def test_a_stuck_model_admits_nobody(serving: Callable[..., Any], gated: Any) -> None:
+    """The deadline sends the client away, but not the work that has begun."""
+    with serving(gated, deadline=1.5, queue_tokens=5) as client:
+        assert client.post("/v1/label", json={"text": DOCUMENT}).status_code == 504
+        assert client.post("/invocations", json=PAYLOADS[0]).status_code == 429
+        assert client.get("/health/ready").status_code == 503
+        gated.gate.set()
+        deadline = time.monotonic() + 10
+        while client.get("/health/ready").status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert client.get("/health/ready").status_code == 200
 
 
 def test_whether_it_is_there(client: TestClient, mlflow_server: TestClient) -> None:

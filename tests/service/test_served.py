@@ -127,6 +127,42 @@ def test_the_alias_is_followed(folder: Path, renamed: Path, monkeypatch: pytest.
         keeper.close()
 
 
+@pytest.mark.parametrize("error", [champion.RegistryError("HTTP 500"), RuntimeError("http://moi:secret@registre")])
+def test_a_registry_that_cannot_be_asked_is_said_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    well = False
+    looks: list[bool] = []
+
+    def version(alias: str) -> str:
+        looks.append(well)
+        if well:
+            return "1"
+        raise error
+
+    def look() -> list[str]:
+        """Wait for some looks; return what was said by then."""
+        looks.clear()
+        _wait(lambda: len(looks) > 3)
+        return [record.getMessage() for record in caplog.records if "registry" in record.getMessage()]
+
+    monkeypatch.setattr(champion, "alias_version", version)
+    monkeypatch.setattr(champion, "find", lambda address: champion.Found(folder, "1"))
+    keeper = Keeper(None, watch=0.01)
+    keeper.start()
+    try:
+        assert len(look()) == 1
+        well = True
+        assert len(look()) == 1
+        well = False
+        said = look()
+    finally:
+        keeper.close()
+    assert len(said) == 2  # once for each time that it fell silent
+    assert "HTTP 500" in said[0] or "RuntimeError" in said[0]
+    assert "secret" not in caplog.text
+
+
 # --- which model ---------------------------------------------------------------------------------------------
 
 
@@ -168,13 +204,14 @@ def test_the_alias_is_read_from_the_database(tmp_path: Path, monkeypatch: pytest
 def test_the_alias_is_asked_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str | None]] = []
     answers = [(200, b'{"model_version": {"version": "4"}}'), (404, b"{}"), (500, b""), (200, b"<html>")]
+    answers += [(200, b"null"), (200, b"[]"), (200, b'{"model_version": null}'), (200, b'{"half')]
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Authorization"]))
             status, body = answers[len(asked) - 1]
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + body.startswith(b'{"half')))
             self.end_headers()
             self.wfile.write(body)
 
@@ -187,7 +224,7 @@ def test_the_alias_is_asked_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "jeton")
         assert champion.alias_version("champion") == "4"
         assert champion.alias_version("champion") is None
-        for _ in range(2):
+        for _ in answers[2:]:
             with pytest.raises(champion.RegistryError):
                 champion.alias_version("champion")
         server.shutdown()

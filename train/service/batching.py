@@ -80,15 +80,18 @@ class Batcher:
         self._observe = observe
         self._jobs: deque[_Job] = deque()
         self._wake = threading.Condition()
-        self._held = 0
+        self._held = self._pending = 0
         self._pace: float | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
 
     @property
     def held(self) -> int:
-        """Tokens admitted and not yet answered."""
-        return self._held
+        """Tokens admitted and not yet answered.
+
+        A batch that has begun goes on when its clients are gone: what is left to label counts, whoever waits for it.
+        """
+        return max(self._held, self._pending)
 
     @property
     def limit(self) -> int:
@@ -113,14 +116,14 @@ class Batcher:
 
     def check(self) -> None:
         """Raise OverloadError where nothing more is admitted just now."""
-        if self._held >= self.limit:
+        if self.held >= self.limit:
             raise OverloadError(self._retry_after())
 
     @contextmanager
     def admit(self, cost: int) -> Iterator[None]:
         """Hold ``cost`` tokens of the queue; raise OverloadError where there is no room, but never when idle."""
         with self._wake:
-            if self._held and self._held + cost > self.limit:
+            if self.held and self.held + cost > self.limit:
                 raise OverloadError(self._retry_after())
             self._held += cost
         try:
@@ -136,11 +139,17 @@ class Batcher:
             if self._closing:
                 raise RuntimeError("closed")
             self._jobs.append(job)
+            self._pending += cost
             self._wake.notify()
+        job.future.add_done_callback(lambda future: self._settle(cost))
         return job.future
 
+    def _settle(self, cost: int) -> None:
+        with self._wake:
+            self._pending -= cost
+
     def _retry_after(self) -> int:
-        return max(1, min(60, math.ceil(self._held / self._pace))) if self._pace else 1
+        return max(1, min(60, math.ceil(self.held / self._pace))) if self._pace else 1
 
     def _work(self) -> None:
         while batch := self._take():

@@ -8,6 +8,7 @@ which is this module run as a script.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -36,7 +37,7 @@ class Found(NamedTuple):
 
 
 class RegistryError(Exception):
-    """The registry cannot be asked this way, or not just now."""
+    """The registry cannot be asked this way, or not just now; says why without a word of its address or answer."""
 
 
 def alias_of(address: str | None) -> str | None:
@@ -60,7 +61,7 @@ def alias_version(alias: str) -> str | None:
         return _in_database(Path(uri.removeprefix("sqlite:///")), alias)
     if uri.startswith(("http://", "https://")):
         return _at_server(uri, alias)
-    raise RegistryError
+    raise RegistryError("neither SQLite nor a server")
 
 
 def find(address: str | None) -> Found:
@@ -88,10 +89,10 @@ def _in_database(path: Path, alias: str) -> str | None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as database:
             rows = database.execute(query, (tracking.REGISTERED, alias)).fetchall()
-    except sqlite3.Error:
-        raise RegistryError from None
-    if len(rows) > 1:  # MLflow's workspaces: several registries in one database
-        raise RegistryError
+    except sqlite3.Error as error:
+        raise RegistryError(type(error).__name__) from None
+    if len(rows) > 1:  # MLflow's workspaces
+        raise RegistryError("several registries in one database")
     return str(rows[0][0]) if rows else None
 
 
@@ -105,9 +106,9 @@ def _at_server(uri: str, alias: str) -> str | None:
     except urllib.error.HTTPError as error:
         if error.code in (400, 404):
             return None
-        raise RegistryError from None
-    except (OSError, ValueError, KeyError):
-        raise RegistryError from None
+        raise RegistryError(f"HTTP {error.code}") from None
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        raise RegistryError(type(error).__name__) from None
 
 
 def _credentials() -> dict[str, str]:

@@ -6,7 +6,7 @@ it), written in one of MLflow's JSON forms; the answers are those of the model's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -14,17 +14,19 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictStr, Tag, model_validator
 
 from train import __version__
-from train.schema import Label
+from train.schema import Article, Label, Prediction
 from train.scoring import Placed, answer, place
 from train.service.batching import OverloadError
 from train.service.guard import overloaded
-from train.service.problems import documented
+from train.service.problems import ProblemError, documented
 from train.service.schemas import Text, whole_characters
 from train.service.state import Here
 
 router = APIRouter(tags=["MLflow"])
 _FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 Cell = Text | None
+#: A body of a million bad cells is refused at the first.
+_ONE_FAULT = Field(fail_fast=True)
 Row = tuple[str | None, str | None]
 """Text and document."""
 
@@ -39,8 +41,8 @@ class Record(BaseModel):
 class Split(BaseModel):
     """A table as pandas splits it; other columns are let be."""
 
-    columns: list[StrictStr]
-    data: list[list[Any]]
+    columns: Annotated[list[StrictStr], _ONE_FAULT]
+    data: Annotated[list[list[Any]], _ONE_FAULT]
     index: list[Any] | None = None
 
     @model_validator(mode="after")
@@ -66,8 +68,8 @@ class Split(BaseModel):
 class Columns(BaseModel):
     """A table as lists, a list a column."""
 
-    text: list[Cell]
-    document: list[Cell] | None = None
+    text: Annotated[list[Cell], _ONE_FAULT]
+    document: Annotated[list[Cell], _ONE_FAULT] | None = None
 
     @model_validator(mode="after")
     def _rectangular(self) -> Columns:
@@ -76,6 +78,7 @@ class Columns(BaseModel):
         return self
 
 
+Records = Annotated[list[Record], _ONE_FAULT]
 Table = Split | Columns | list[Record]
 
 
@@ -103,19 +106,19 @@ class SplitForm(_Form):
 class RecordsForm(_Form):
     """``{"dataframe_records": [{"text": …}, …]}``."""
 
-    dataframe_records: list[Record]
+    dataframe_records: Records
 
 
 class InputsForm(_Form):
     """``{"inputs": …}``: columns or records."""
 
-    inputs: Columns | list[Record]
+    inputs: Columns | Records
 
 
 class InstancesForm(_Form):
     """``{"instances": …}``: columns or records."""
 
-    instances: Columns | list[Record]
+    instances: Columns | Records
 
 
 def _which(value: Any) -> str | None:
@@ -149,19 +152,39 @@ class Predictions(BaseModel):
     predictions: list[Scored]
 
 
-@router.post("/invocations", responses=documented(400, 401, 408, 413, 415, 422, 429, 500, 503, 504))
-async def invocations(table: Invocation, here: Here) -> Predictions:
+@router.post(
+    "/invocations",
+    response_model=Predictions,
+    responses=documented(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
+)
+async def invocations(table: Invocation, here: Here) -> Response:
     """Score a table as MLflow sends it."""
     served = here.keeper.current
     rows = table.rows()
+    if len(rows) > (limit := here.settings.max_sentences):
+        raise ProblemError(422, f"the table has {len(rows)} rows; the most is {limit}: send it in pieces")
+    read = {document or text or "" for text, document in rows}  # many rows, one document
     try:
-        with here.batcher.admit(sum(here.cost(served, document or text or "") for text, document in rows)):
-            placed: list[Placed | None] = await run_sync(lambda: [place(*row) for row in rows])
-            predicted = iter(await here.label(served, [one.article for one in placed if one]))
+        with here.batcher.admit(sum(here.cost(served, text) for text in read)):
+            placed, articles = await run_sync(_place, rows)
+            scored = await run_sync(_render, placed, articles, await here.label(served, articles))
     except OverloadError as error:
         raise overloaded(error) from None
-    answers = [answer(next(predicted)[one.place].probabilities if one else None) for one in placed]
-    return Predictions(predictions=[Scored.model_validate(row) for row in answers])
+    return Response(scored, media_type="application/json")
+
+
+def _place(rows: Sequence[Row]) -> tuple[list[Placed | None], list[Article]]:
+    """Return where the text of each row stands, and the articles without repetition."""
+    placed = [place(*row) for row in rows]
+    return placed, list(dict.fromkeys(one.article for one in placed if one))
+
+
+def _render(
+    placed: Sequence[Placed | None], articles: Sequence[Article], predicted: Sequence[Sequence[Prediction]]
+) -> str:
+    known = dict(zip(articles, predicted, strict=True))
+    answers = [answer(known[one.article][one.place].probabilities if one else None) for one in placed]
+    return Predictions(predictions=[Scored.model_validate(row) for row in answers]).model_dump_json()
 
 
 _PLAIN: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}

@@ -68,6 +68,7 @@ class Keeper:
         self._asked = threading.Event()
         self._stop = False
         self._failed: tuple[str | None, float] | None = None
+        self._blind = False
 
     def start(self) -> None:
         """Begin to follow the registry."""
@@ -108,17 +109,21 @@ class Keeper:
             self._asked.clear()
             if self._stop:
                 return
-            if asked:
-                self.reload()
-            elif self._alias is not None:
-                self._look(self._alias)
+            try:
+                if asked:
+                    self.reload()
+                elif self._alias is not None:
+                    self._look(self._alias)
+                    self._blind = False
+            except Exception as error:  # whatever it is, the next look may go well
+                if not self._blind:  # once, not every few seconds
+                    why = error if isinstance(error, champion.RegistryError) else type(error).__name__
+                    _log.warning("the registry cannot be asked (%s): the model stays, SIGHUP opens it anew", why)
+                self._blind = True
 
     def _look(self, alias: str) -> None:
         """Reload where the alias means another version than the one that answers."""
-        try:
-            version = champion.alias_version(alias)
-        except champion.RegistryError:
-            return
+        version = champion.alias_version(alias)
         if version in (None, self.current.version):
             return
         if self._failed and self._failed[0] == version and time.monotonic() < self._failed[1]:

@@ -25,7 +25,7 @@ class ServiceSettings(StrictModel):
     max_open : int
         Requests that are read or answered at one time; with ``max_body`` it bounds the memory of bodies.
     max_sentences : int
-        Sentences of one article.
+        Sentences of one article; rows of one table.
     deadline : float
         Seconds from the last byte of a request to its answer.
     queue_tokens, batch_tokens : int
