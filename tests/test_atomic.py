@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from train.atomic import whole_file, whole_folder
+from train.atomic import sync, whole_file, whole_folder
 from train.schema import SelonError
 
 
@@ -101,7 +102,6 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         file.write("été\r\n\n")
         assert not target.exists()
     assert target.read_bytes() == "été\r\n\n".encode()
-    assert target.stat().st_mode & 0o777 == 0o644
 
     def crash() -> None:
         with whole_file(target) as file:
@@ -113,3 +113,26 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         crash()
     assert target.read_bytes() == "été\r\n\n".encode()
     assert names(tmp_path) == ["out.jsonl"]
+
+
+@pytest.mark.parametrize(("umask", "old", "new"), [(0o022, None, 0o644), (0o027, None, 0o640), (0o022, 0o600, 0o600)])
+def test_a_file_is_seen_by_those_who_might_see_the_old_one(
+    umask: int, old: int | None, new: int, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.jsonl"
+    if old:
+        target.touch()
+        target.chmod(old)
+    before = os.umask(umask)
+    try:
+        with whole_file(target) as file:
+            file.write("x")
+    finally:
+        assert os.umask(before) == umask
+    assert target.stat().st_mode & 0o777 == new
+
+
+def test_windows_syncs_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "open", lambda *arguments: pytest.fail("opened"))
+    sync(tmp_path)

@@ -254,6 +254,8 @@ def test_labels_that_do_not_hold(content: str, said: str, project: Path, selon: 
         ("no model yet", ["label", SEED]),
         ("none.txt: cannot be read", ["label", "none.txt"]),
         ("its ending names no format", ["label", SEED, "--output", "x.doc"]),
+        ("configs/tfidf.yaml: its ending is none of .txt", ["label", "configs/tfidf.yaml"]),
+        (f"{SEED}: is read, and --output would", ["label", SEED, "--format", "csv", "--output", SEED]),
         ("this is no saved model", ["label", SEED, "--model", "configs"]),
         ("this is no saved model", ["evaluate", "configs"]),
         ("compare takes two models or more", ["compare", "configs"]),

@@ -57,6 +57,18 @@ def test_the_names_an_encoder_reads() -> None:
     assert name_cues("Il pleut.", opened=True) == "citation"
 
 
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        ("De 1 234,5 à 12,345a, soit 40 % des 20e.", ["1 234,5 ", "12,", "40 %"]),
+        ("Le 3.10.2023, 50% ou 7 . Fin", ["3.10.2023, 50%", "7 . "]),
+        ("9" * 30_000 + "a", []),  # a look from every digit would take minutes
+    ],
+)
+def test_figures(text: str, figures: list[str]) -> None:
+    assert [text[cue.start : cue.end] for cue in find_cues(text) if cue.kind == "figure"] == figures
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.text(st.sampled_from("selon aurait nie «»\"’'.é 4%\n\u00a0🙂"), max_size=60))
 def test_cues_lie_in_the_text_in_order(text: str) -> None:

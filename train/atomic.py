@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,8 @@ def whole_file(target: Path) -> Iterator[TextIO]:
 def whole_binary(target: Path, beside: Path | None = None) -> Iterator[BinaryIO]:
     """Give a file that becomes ``target`` at the end, synced; on an error nothing is left.
 
-    Until then it lies in the folder ``beside`` (of the same file system), else in the target's own.
+    Until then it lies in the folder ``beside`` (of the same file system), else in the target's own. It may be read by
+    whoever might read the old ``target``, a new one as any new file.
     """
     if target.is_dir():
         raise SelonError(f"{target}: this is a folder; name a file")
@@ -69,7 +71,7 @@ def whole_binary(target: Path, beside: Path | None = None) -> Iterator[BinaryIO]
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
+        Path(name).chmod(_mode(target))
         Path(name).replace(target)
         sync(target.parent)
     finally:
@@ -78,8 +80,20 @@ def whole_binary(target: Path, beside: Path | None = None) -> Iterator[BinaryIO]
 
 def sync(path: Path) -> None:
     """Have a file or folder on the disk before going on."""
+    if sys.platform == "win32" and path.is_dir():
+        return  # Windows opens no folders
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _mode(target: Path) -> int:
+    """Return the permissions of a file that is there, or those that a new one gets."""
+    try:
+        return target.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0o077)  # it can be read by setting it alone: meanwhile rather too strict than too lax
+        os.umask(mask)
+        return 0o666 & ~mask

@@ -221,7 +221,9 @@ def label(
     output: Annotated[
         Path | None, typer.Option(help="A file (labels.csv), or a folder for parts; goes on where it was interrupted.")
     ] = None,
-    read_as: Annotated[Kind, typer.Option("--from", help="What standard input is.")] = Kind.text,
+    read_as: Annotated[
+        Kind | None, typer.Option("--from", help="How standard input is read, or a file whose ending does not say.")
+    ] = None,
     text_column: Annotated[str, typer.Option(help="The column of a table that holds the article.")] = "text",
     id_column: Annotated[str | None, typer.Option(help="The column of its id; else article_id or id.")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="A column to keep beside the labels; may be repeated.")] = None,
@@ -262,11 +264,11 @@ def label(
         request.check()
         labeller = _open_labeller(model, device)
         if show_input:
-            print("\n".join(command.show_inputs(request, labeller)))
-        elif dry_run:
+            raise typer.Exit(command.show_inputs(request, labeller, err))
+        if dry_run:
             print(command.dry_run(request, labeller))
-        else:
-            raise typer.Exit(command.label(request, labeller, out, err))
+            return
+        raise typer.Exit(command.label(request, labeller, out, err))
 
 
 @app.command()

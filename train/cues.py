@@ -89,7 +89,8 @@ _PATTERNS: dict[Kind, str] = {
         présumé\w*|soupçonn\w+|suspect\w*|accus\w+|prétendu\w*|supposé\w*|apparemment|semble(?:nt|rait)?
         il se dit|probable\w*|peut-être|éventuel\w*|possible\w*
     """),
-    "figure": r"\d[\d\s.,]*(?:\s?%|\b)",
+    # From a run's first digit alone: where that one fails, the others do, each after a look at all the rest.
+    "figure": r"(?<!\d)\d[\d\s.,]*(?:\s?%|\b)",
     "quotation": r'["«»“”]|\'\'',
 }
 _CUES = [

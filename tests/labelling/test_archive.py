@@ -24,7 +24,13 @@ from train.labelling.sources import Reject
 from train.labelling.writers import Output
 from train.schema import SelonError
 
-IDENTITY = {"selon": "1", "model_sha256": "a", "precision": "fp32", "inputs": {"x": "b"}, "options": {}}
+IDENTITY = {
+    "selon": "1",
+    "model_sha256": "a",
+    "precision": "fp32",
+    "inputs": [{"name": "x", "sha256": "b"}],
+    "options": {},
+}
 JSONL = Output(Form.jsonl)
 
 
@@ -130,7 +136,7 @@ def _refused(said: str, target: Path, parts: bool = True, **changes: Any) -> Non
 @pytest.mark.parametrize("parts", [True, False], ids=["folder", "file"])
 def test_strangers_are_refused(parts: bool, tmp_path: Path) -> None:
     target = _interrupted(tmp_path, parts)
-    _refused("was begun from another input", target, parts, inputs={"x": "c"})
+    _refused("was begun from another input", target, parts, inputs=[{"name": "x", "sha256": "c"}])
     _refused("was begun with another model", target, parts, model_sha256="c")
     _refused("was begun with other options", target, parts, options={"title": "x"})
     folder = target if parts else tmp_path / ".out.jsonl.parts"

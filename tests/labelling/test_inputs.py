@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import csv
+import errno
 import gzip
 import hashlib
 import io
@@ -39,8 +40,9 @@ PAGE = """<!doctype html><html lang="fr"><head><title>Le maire dément | Le Jour
 
 
 def read(*paths: Path | str, reading: Reading | None = None, kind: Kind | None = None) -> list[Source | Reject]:
+    reading = reading or Reading()
     with open_inputs([str(path) for path in paths], kind) as found:
-        return [read_source(item, reading or Reading()) for item in items(found)]
+        return [read_source(item, reading) for item in items(found, reading.read)]
 
 
 def ids(found: Sequence[Source | Reject]) -> list[str]:
@@ -79,11 +81,11 @@ def test_a_folder_is_read_in_order_with_telling_ids(tmp_path: Path) -> None:
         path.write_text(PAGE if path.suffix == ".html" else '{"text": "Oui."}' if ".jsonl" in name else "Bonjour.")
     found = read(tmp_path)
     assert ids(found) == ["a", "b/a.html", "b/a.txt", "b/t:1", "b/z"]
-    with open_inputs([str(tmp_path)]) as before:
-        pass
+    with open_inputs([str(tmp_path)]) as opened:
+        before = opened[0].sha256
     (tmp_path / "b/z.txt").write_text("Bonsoir.")
     with open_inputs([str(tmp_path)]) as after:
-        assert before[0].sha256 != after[0].sha256
+        assert after[0].sha256 != before
         places = [item.position for item in items(after)]
         assert places == sorted(places)
         assert places[-1] == after[0].size
@@ -176,8 +178,32 @@ def test_bad_cells_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert ids(found) == ["1", "t:6", "5"]
     assert list(reasons(found)) == ["t.csv:3", "t.csv:4", "t.csv:7"]
     assert ids(read(tmp_path / "t.csv", reading=Reading(id_column="id"))) == ["1", "5"]
-    (tmp_path / "long.csv").write_text("id,text\n1," + "a" * (LONGEST + 1) + "\n2,Fin.\n")
-    assert ids(read(tmp_path / "long.csv")) == ["2"]
+
+
+def test_an_article_that_is_too_long_is_one_row(tmp_path: Path) -> None:
+    for cell in ("a" * (LONGEST + 1), '"' + "9,Faux.\n" * (LONGEST // 8 + 1) + '"'):
+        (tmp_path / "long.csv").write_text(f"id,text\n1,{cell}\n2,Fin.\n")
+        found = read(tmp_path / "long.csv")
+        assert ids(found) == ["2"]
+        assert "more than the 1,000,000 of an article" in reasons(found)["long.csv:2"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('1,"' + "9,Faux.\n" * 40, "from here on: a row of more than 200 characters; is a quotation mark left open"),
+        ("1," + "a" * 500 + "\n9,Faux.\n", "from here on: a row of more than 200 characters"),
+        ('1,"cut', "no valid CSV: unexpected end"),
+        ('1,"a"b\n9,Vrai.\n', "no valid CSV: ',' expected"),
+    ],
+)
+def test_no_row_is_made_of_a_broken_one(row: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LONGEST_BYTES", 200)
+    (tmp_path / "t.csv").write_text("id,text\n0,Oui.\n" + row)
+    found = read(tmp_path / "t.csv")
+    assert [one.text for one in found if isinstance(one, Source)] == ["Oui.", *["Vrai."] * row.count("Vrai")]
+    assert list(reasons(found)) == ["t.csv:3"]
+    assert said in reasons(found)["t.csv:3"]
 
 
 def test_a_file_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
@@ -203,7 +229,12 @@ def test_a_file_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
         ("t.csv", b"", "its first line does not name the columns"),
         ("t.csv", b"a,a\n1,2\n", "its first line does not name the columns"),
         ("t.csv", b"a,b\n1,2\n", "there is no column text, only a, b"),
+        ("t.csv", b"a," * 600_000, "its first line does not name the columns"),
+        ("t.csv.gz", gzip.compress(b"id,text\n" * 99)[:-20], "t.csv.gz: cannot be read: Compressed file ended"),
+        ("t.csv.gz", gzip.compress(b"")[:10] + b"\xff" * 30, "t.csv.gz: cannot be read: Error -3 while decompressing"),
         ("t.parquet", b"nope", "t.parquet: no readable Parquet file"),
+        ("t.json", b"[]", r"t\.json: its ending is none of \.txt, .*\.parquet; say with --from how it is read"),
+        ("t.docx.gz", b"", r"t\.docx\.gz: its ending is none of"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(name: str, content: Any, said: str, tmp_path: Path) -> None:
@@ -213,6 +244,92 @@ def test_what_cannot_be_meant_is_refused(name: str, content: Any, said: str, tmp
         (tmp_path / name).write_bytes(content)
     with pytest.raises(SelonError, match=said), open_inputs([str(tmp_path / name)]) as found:
         check_columns(found, ["text"])
+
+
+def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "article").write_text("Oui.")
+    (tmp_path / "t.json").write_text('{"id": "a", "text": "Non."}')
+    assert ids(read(tmp_path / "article")) == ["article"]
+    assert ids(read(tmp_path / "t.json", kind=Kind.jsonl)) == ["a"]
+
+
+def test_no_two_inputs_call_their_articles_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("2023/01.txt", "2024/01.txt", "a/x.csv", "b/x.csv", "x.txt", "x.html", "y.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(PAGE if name == "x.html" else "text\nOui.\n")
+    assert ids(read("2023/")) == ["01"]
+    assert ids(read("2023/", "2024")) == ["2023/01", "2024/01"]
+    assert ids(read("a/x.csv")) == ["x:2"]
+    assert ids(read("a/x.csv", "b/x.csv", "y.txt")) == ["a/x.csv:2", "b/x.csv:2", "y"]
+    assert ids(read("x.txt", "x.html", "a/")) == ["x.txt", "x.html", "a/x:2"]
+    with pytest.raises(SelonError, match=r"2023/: another input is called 2023 too; name each once"):
+        read("2023", "2023/")
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to("none")
+    (tmp_path / "b.jsonl").symlink_to("none")
+    (tmp_path / "c.txt").write_text("Oui.")
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("Non.")  # as Latin-1 writes it
+    found = read(tmp_path)
+    assert ids(found) == ["c", "caf\\udce9"]
+    said = f"cannot be read: {os.strerror(errno.ENOENT)}"
+    assert reasons(found) == {f"{tmp_path.name}/{name}": said for name in ("a.txt", "b.jsonl")}
+    with open_inputs([str(tmp_path)]) as opened:
+        assert opened[0].size == 8
+        assert len(opened[0].sha256) == 64
+
+
+def test_a_page_may_make_its_reader_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr("trafilatura.bare_extraction", fail)
+    (tmp_path / "x.html").write_text(PAGE)
+    assert reasons(read(tmp_path / "x.html")) == {"x.html": "the page cannot be taken apart (AttributeError)"}
+
+
+def test_a_bad_cell_of_a_parquet_file_costs_its_row(tmp_path: Path) -> None:
+    cells = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(bytes([0, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0])), pa.py_buffer(b"caf\xe9Non.")]
+    )
+    late = pa.array([0, 2**50], pa.timestamp("s"))
+    pq.write_table(pa.table({"text": cells, "late": late}), tmp_path / "t.parquet")
+    found = read(tmp_path / "t.parquet")  # that date is not wanted
+    assert ids(found) == ["t:2"]
+    assert "a cell cannot be read: 'utf-8' codec" in reasons(found)["t.parquet:1"]
+    found = read(tmp_path / "t.parquet", reading=Reading(keep=("late",)))
+    assert list(reasons(found)) == ["t.parquet:1", "t.parquet:2"]
+
+
+def test_kept_cells_are_valid_json(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": "Oui.", "a": NaN, "b": [1.5, -Infinity, 1e999]}')
+    (found,) = read(tmp_path / "t.jsonl", reading=Reading(keep=("a", "b")))
+    assert isinstance(found, Source)
+    assert found.kept == {"a": None, "b": [1.5, None, None]}
+
+
+def test_options_in_another_encoding_are_refused() -> None:
+    for options in ({"title": "\udce9t\udce9"}, {"keep": ("\udce9t\udce9",)}):
+        with pytest.raises(SelonError, match=r"'.udce9t.udce9' is not UTF-8"):
+            Reading(**options)
+
+
+def test_nothing_is_hashed_before_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.labelling.inputs.sha256", lambda path: pytest.fail("hashed"))
+    (tmp_path / "a.txt").write_text("Oui.")
+    assert len(read(tmp_path / "a.txt", tmp_path)) == 2
+
+
+def test_standard_input_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Oui.")))
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(SelonError, match=r"-: cannot be laid down in /.*: No space left on device; .* TMPDIR"):
+        read("-")
 
 
 ANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

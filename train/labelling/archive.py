@@ -149,7 +149,7 @@ class Archive:
     @property
     def rejects(self) -> Path:
         """Where the list of what was skipped comes to lie."""
-        return self.folder / REJECTS if self.whole else self.target.with_name(f"{self.target.name}.{REJECTS}")
+        return self.folder / REJECTS if self.whole else beside(self.target)[1]
 
     def finish(self) -> None:
         """Write the rejects, then the finished manifest or the joined file."""
@@ -164,11 +164,11 @@ class Archive:
 
     def _join(self) -> None:
         parts = [self.folder / self.done[number]["name"] for number in sorted(self.done)]
-        beside = self.target.with_name(self.target.name + ".meta.json")
+        meta = beside(self.target)[2]
         if self.output.form is Form.parquet:  # it carries its provenance in itself
-            beside.unlink(missing_ok=True)
+            meta.unlink(missing_ok=True)
         else:
-            with whole_file(beside) as file:
+            with whole_file(meta) as file:
                 file.write(json.dumps(self.identity, ensure_ascii=False) + "\n")
         # Last: where there are rows, there is their provenance.
         with whole_binary(self.target, beside=self.folder) as joined:
@@ -257,6 +257,11 @@ class Archive:
         (self.folder / _LOCK).unlink(missing_ok=True)
         if not self.whole:
             self.folder.rmdir()
+
+
+def beside(target: Path) -> tuple[Path, Path, Path]:
+    """Return all that one output file takes: itself, its rejects, its provenance."""
+    return target, target.with_name(f"{target.name}.{REJECTS}"), target.with_name(f"{target.name}.meta.json")
 
 
 def _journalled(journal: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from rich.console import Console
 
 from train.labeller import Labeller, read_article
 from train.labelling import terminal, writers
-from train.labelling.archive import Archive, Totals
+from train.labelling.archive import Archive, Totals, beside
 from train.labelling.choices import Engine, Form, Kind
 from train.labelling.inputs import Input, check_columns, items
+from train.labelling.items import Item
 from train.labelling.rows import Labelled
 from train.labelling.shards import Job, Shard, label_items, label_shard, shards
-from train.labelling.sources import Reading, Reject, Source, read_source
+from train.labelling.sources import Reading, Reject, read_source
 from train.labelling.writers import Output
 from train.schema import Article, SelonError
 
@@ -49,8 +50,8 @@ class Request:
         Raises
         ------
         SelonError
-            For named files without a readable article or with one name, missing columns, an output that has no
-            place, or one that would be read as input the next time.
+            For named files without a readable article, missing columns, an output that has no place, that would
+            overwrite an input, or that would be read as input the next time.
         """
         if self.target and self.output.form is Form.table:
             raise SelonError("--output needs a --format other than table")
@@ -58,39 +59,46 @@ class Request:
             what = "--engine ray" if self.engine is Engine.ray else "--format parquet"
             raise SelonError(f"{what} needs --output, a file or a folder")
         check_columns(self.inputs, self.reading.columns)
-        names: set[str] = set()
         for item in items([one for one in self.inputs if one.kind in (Kind.text, Kind.html)]):
             found = read_source(item, self.reading)
             if isinstance(found, Reject):
                 raise SelonError(f"{found.place}: {found.reason}")
-            if found.id in names:
-                raise SelonError(
-                    f"{item.place}: another input is called {found.id} too; rename one, the name is the article's id"
-                )
-            names.add(found.id)
+        for written in beside(self.target) if self.target and not self.parts else ():
+            if written.exists() and any(one.path.samefile(written) for one in self.inputs):
+                raise SelonError(f"{written}: is read, and --output would overwrite it; name another place")
         for folder in (one for one in self.inputs if one.kind is None):
             if self.target and self.target.resolve().is_relative_to(folder.path.resolve()):
                 raise SelonError(f"{self.target}: lies in {folder.name}, which is read; name a place outside it")
-        if next(items(self.inputs), None) is None:
+        if next(self.items(), None) is None:
             raise SelonError(f"{', '.join(one.name for one in self.inputs)}: there is nothing to label in it")
 
+    def items(self) -> Iterator[Item]:
+        """Yield all that should be articles."""
+        return items(self.inputs, self.reading.read)
+
     def provenance(self, labeller: Labeller) -> dict[str, Any]:
-        """Return all that the output depends on: what labelled it, each input's SHA-256, the options."""
+        """Return all that the output depends on: what labelled it, the inputs in order, the options."""
         options = {"shard": self.shard, **vars(self.reading), **vars(self.output)}
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
         return {
             **labeller.provenance(),
-            "inputs": {one.name: one.sha256 for one in self.inputs},
+            "inputs": [{"name": one.name, "kind": one.kind or "folder", "sha256": one.sha256} for one in self.inputs],
             "options": plain,
         }
 
 
-def show_inputs(request: Request, labeller: Labeller) -> Iterator[str]:
-    """Yield what the model reads for each sentence, as a person can read it."""
-    for item in items(request.inputs):
+def show_inputs(request: Request, labeller: Labeller, err: Console) -> int:
+    """Print what the model reads for each sentence, as a person can read it; return the exit code as ``label``."""
+    code = 0
+    for item in request.items():
         found = read_source(item, request.reading)
-        if isinstance(found, Source):
-            yield from labeller.classifier.show_inputs(read_article(found.text, found.title, found.id))
+        if isinstance(found, Reject):
+            _tell(found, err)
+            code = 1
+        else:
+            for line in labeller.classifier.show_inputs(read_article(found.text, found.title, found.id)):
+                print(line)
+    return code
 
 
 def label(request: Request, labeller: Labeller, out: Console, err: Console) -> int:
@@ -111,7 +119,8 @@ def dry_run(request: Request, labeller: Labeller) -> str:
     """Return in words how much there is and about how long it takes, from a few seconds' look."""
     totals, position, began = Totals(), 0, time.perf_counter()
     sample: list[Article] = []
-    for item in items(request.inputs):
+    exact = False
+    for item in request.items():
         found = read_source(item, request.reading)
         position = item.position
         if isinstance(found, Reject):
@@ -124,8 +133,9 @@ def dry_run(request: Request, labeller: Labeller) -> str:
                 sample.append(article)
         if time.perf_counter() - began > _COUNTING:
             break
+    else:
+        exact = True
     share = position / max(sum(one.size for one in request.inputs), 1)
-    exact = share >= 1
     tried = time.perf_counter()
     labeller.predict(sample)
     rate = sum(map(len, sample)) / (time.perf_counter() - tried)
@@ -134,13 +144,13 @@ def dry_run(request: Request, labeller: Labeller) -> str:
 
 
 def _to_screen(request: Request, labeller: Labeller, out: Console, err: Console) -> Totals:
-    totals, rejects = Totals(), []
+    totals = Totals()
 
     def labelled() -> Iterator[Labelled]:
-        for one in label_items(labeller, items(request.inputs), request.reading):
+        for one in label_items(labeller, request.items(), request.reading):
             if isinstance(one, Reject):
                 totals.rejected += 1
-                rejects.append(one)
+                _tell(one, err)
                 continue
             totals.articles += 1
             totals.sentences += len(one.article)
@@ -159,7 +169,6 @@ def _to_screen(request: Request, labeller: Labeller, out: Console, err: Console)
             sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         print(json.dumps(provenance, ensure_ascii=False), file=sys.stderr)
-    _tell(rejects, err)
     return totals
 
 
@@ -187,7 +196,7 @@ def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals
 
 def _label_rest(request: Request, labeller: Labeller, job: Job, archive: Archive, bar: terminal.Bar) -> None:
     def todo() -> Iterator[Shard]:
-        for shard in shards(items(request.inputs), request.shard):
+        for shard in shards(request.items(), request.shard):
             if shard.number in archive.done:
                 bar.read(shard.size)
             else:
@@ -206,6 +215,5 @@ def _label_rest(request: Request, labeller: Labeller, job: Job, archive: Archive
         bar.read(shard.size)
 
 
-def _tell(rejects: Sequence[Reject], err: Console) -> None:
-    for one in rejects:
-        err.print(f"selon: {one.place}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
+def _tell(reject: Reject, err: Console) -> None:
+    err.print(f"selon: {reject.place}: {reject.reason}", markup=False, highlight=False, soft_wrap=True)

@@ -66,7 +66,7 @@ def label_shards(
     shared, worker = ray.put(files), ray.remote(num_cpus=1)(_Worker)
     actors = [worker.remote(shared, job) for _ in range(count)]
     busy: dict[Any, tuple[Any, Shard]] = {}
-    free = [actor for actor in actors for _ in range(_AHEAD)]
+    free = [actor for _ in range(_AHEAD) for actor in actors]  # in turn: each has work before one has more
     try:
         for shard in todo:
             if not free:

@@ -18,6 +18,8 @@ from train.schema import Article, Prediction
 
 #: Sentences that are predicted together: enough for batches of like lengths, little enough for any memory.
 _TOGETHER = 512
+#: What any model that works can label.
+_PLAIN = Article.alone("Le maire est venu.")
 _Read = tuple[Item, Reject | tuple[Source, Article]]
 
 
@@ -121,18 +123,15 @@ def _together(
 
 
 def _predicted(labeller: Labeller, articles: Sequence[Article]) -> list[list[Prediction] | Exception]:
-    """Return the predictions of each article; where one of several makes the model fail, its error."""
+    """Return the predictions of each article; where one makes the model fail, its error."""
     try:
         return list(labeller.predict(articles))
     except Exception:
-        if len(articles) < 2:
-            raise
+        labeller.predict([_PLAIN])  # where this fails too, it is not the articles
         found: list[list[Prediction] | Exception] = []
         for article in articles:
             try:
                 found += labeller.predict([article])
             except Exception as error:
                 found.append(error)
-        if all(isinstance(one, Exception) for one in found):
-            raise  # it is not the articles
         return found

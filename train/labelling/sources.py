@@ -10,7 +10,8 @@ from typing import Any
 
 from train.labelling.choices import Kind
 from train.labelling.items import LONGEST, Item
-from train.labelling.pages import read_page
+from train.labelling.pages import Page, read_page
+from train.schema import SelonError
 
 _ID_COLUMNS = ("article_id", "id")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -25,11 +26,21 @@ class Reading:
     title: str = ""
     keep: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for said in (self.title, *self.columns):
+            if _HALF_CHARACTER.search(said):
+                raise SelonError(f"{said!r} is not UTF-8; give titles and columns as the terminal's UTF-8")
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a table must have."""
         own = (self.id_column,) if self.id_column else ()
         return tuple(dict.fromkeys((self.text_column, *own, *self.keep)))
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """All columns of a table that are looked at, where it has them."""
+        return tuple(dict.fromkeys((*self.columns, "title", *_ID_COLUMNS)))
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,7 @@ def read_source(item: Item, reading: Reading) -> Source | Reject:
                 raw = _bytes(item)
                 found = Source(item.name, _decoded(raw), reading.title, dict.fromkeys(reading.keep))
             case Kind.html:
-                page = read_page(_bytes(item))
-                if page is None:
-                    raise ValueError("no article found in the page")
+                page = _page(item)
                 kept = {key: page.metadata.get(key) for key in reading.keep}
                 found = Source(item.name, page.text, page.title or reading.title, kept)
             case _:
@@ -71,6 +80,8 @@ def read_source(item: Item, reading: Reading) -> Source | Reject:
         _check(found)
     except ValueError as error:
         return Reject(item.place, str(error))
+    except RecursionError:
+        return Reject(item.place, "nested too deeply")
     return found
 
 
@@ -86,6 +97,16 @@ def _decoded(raw: bytes) -> str:
         raise ValueError(f"not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
+def _page(item: Item) -> Page:
+    try:
+        page = read_page(_bytes(item))
+    except Exception as error:  # what libraries for pages stumble over has no end
+        raise ValueError(f"the page cannot be taken apart ({type(error).__name__})") from None
+    if page is None:
+        raise ValueError("no article found in the page")
+    return page
+
+
 def _row(item: Item) -> Mapping[str, Any]:
     if isinstance(item.payload, dict):
         return item.payload
@@ -93,8 +114,6 @@ def _row(item: Item) -> Mapping[str, Any]:
         row = json.loads(_decoded(_bytes(item)))
     except json.JSONDecodeError as error:
         raise ValueError(f"no valid JSON: {error.msg} at column {error.colno}") from None
-    except RecursionError:
-        raise ValueError("no valid JSON: nested too deeply") from None
     if not isinstance(row, dict):
         raise ValueError("a line must be a JSON object")
     return row
@@ -118,8 +137,8 @@ def _from_row(row: Mapping[str, Any], name: str, reading: Reading) -> Source:
 
 
 def _plain(value: Any) -> Any:
-    """Return a kept cell as JSON can hold it: dates and the like as text."""
-    return value if isinstance(value, str | int | float | bool | None) else json.loads(json.dumps(value, default=str))
+    """Return a kept cell as JSON can hold it: dates and the like as text, NaN and the infinities as null."""
+    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
 
 
 def _check(source: Source) -> None:

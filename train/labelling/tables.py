@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,37 +36,64 @@ def as_text(file: IO[bytes]) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def read_header(text: io.TextIOWrapper, place: str) -> tuple[list[str], Any]:
-    """Return the columns of a CSV file, whose separator they tell, and a reader that stands behind them."""
+class _Lines:
+    """The lines of a CSV file, at most ``left`` characters of them, which are counted anew for each row.
+
+    Else a line that never ends, or a quotation mark that nobody closes, would fill the memory.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self.text, self.left = text, LONGEST_BYTES
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.text.readline(self.left)
+        self.left -= len(line)
+        if not self.left:
+            raise csv.Error(f"a row of more than {LONGEST_BYTES:,} characters; is a quotation mark left open?")
+        if not line:
+            raise StopIteration
+        return line
+
+
+def read_header(text: io.TextIOWrapper, place: str) -> tuple[list[str], str]:
+    """Return the columns of a CSV file and its separator, which they tell; the text then stands behind them."""
     first = text.readline(LONGEST)
     separator = max(",;\t|", key=first.count)
-    csv.field_size_limit(LONGEST)
     try:
         columns = next(csv.reader([first], delimiter=separator), [])
     except csv.Error:
         columns = []
-    if not columns or len(set(columns)) < len(columns):
+    if not columns or len(set(columns)) < len(columns) or len(first) == LONGEST:
         raise SelonError(f"{place}: its first line does not name the columns, each once; give it a header")
-    return columns, csv.reader(text, delimiter=separator)
+    return columns, separator
 
 
 def csv_rows(path: Path, place: str, name: str) -> Iterator[Item]:
     """Yield the rows of a CSV file; the place is the line on which a row begins."""
+    csv.field_size_limit(max(LONGEST_BYTES, csv.field_size_limit()))  # so that what is too long ends as one row
     with unpacked(path) as (file, raw), as_text(file) as text:
-        columns, reader = read_header(text, place)
+        columns, separator = read_header(text, place)
+        lines = _Lines(text)
+        reader = csv.reader(lines, delimiter=separator, strict=True)  # strict: a file may be cut inside quotes
         while True:
             begin, cells, reason = reader.line_num + 2, [], ""
+            lines.left = LONGEST_BYTES
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                reason = f"no valid CSV: {error}"
+                reason = f"no valid CSV{'' if lines.left else ' from here on'}: {error}"
             if cells and len(cells) != len(columns):
                 reason = f"{len(cells)} cells where the header names {len(columns)} columns"
             if cells or reason:
                 payload = dict(zip(columns, cells, strict=False))
                 yield Item(f"{place}:{begin}", f"{name}:{begin}", Kind.csv, payload, raw.tell(), reason)
+            if not lines.left:
+                return
 
 
 def open_parquet(path: Path, place: str) -> Any:
@@ -81,17 +108,23 @@ def open_parquet(path: Path, place: str) -> Any:
         raise SelonError(f"{place}: no readable Parquet file: {why(error)}") from None
 
 
-def parquet_rows(path: Path, place: str, name: str) -> Iterator[Item]:
-    """Yield the rows of a Parquet file, a small batch at a time."""
+def parquet_rows(path: Path, place: str, name: str, columns: Collection[str] | None = None) -> Iterator[Item]:
+    """Yield the rows of a Parquet file, a small batch at a time: of all columns, or of those it has of ``columns``."""
     import pyarrow as pa
 
     file = open_parquet(path, place)
+    read = [column for column in file.schema_arrow.names if columns is None or column in columns]
     size, total, number = path.stat().st_size, max(file.metadata.num_rows, 1), 0
     try:
-        for batch in file.iter_batches(batch_size=64):
-            for row in batch.to_pylist():
+        for batch in file.iter_batches(batch_size=64, columns=read):
+            for index in range(batch.num_rows):
+                row, reason = {}, ""
+                try:
+                    (row,) = batch.slice(index, 1).to_pylist()
+                except (ValueError, OverflowError) as error:
+                    reason = f"a cell cannot be read: {why(error)}"
                 number += 1
                 done = size * number // total
-                yield Item(f"{place}:{number}", f"{name}:{number}", Kind.parquet, row, done)
-    except pa.ArrowException as error:
+                yield Item(f"{place}:{number}", f"{name}:{number}", Kind.parquet, row, done, reason)
+    except (pa.ArrowException, OSError) as error:
         raise SelonError(f"{place}: damaged after row {number}: {why(error)}") from None

@@ -1,0 +1,132 @@
+"""The flow of the command: what is refused, what goes on, and what is said as it happens."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from train.labeller import Labeller
+from train.labelling import command
+from train.labelling.archive import Archive
+from train.labelling.choices import Form, Kind
+from train.labelling.inputs import open_inputs
+from train.labelling.shards import label_items
+from train.labelling.sources import Reading, Reject
+from train.labelling.writers import Output
+from train.schema import Article, Prediction, SelonError
+
+
+def _request(
+    *paths: Path, target: Path | None = None, form: Form = Form.jsonl, kind: Kind | None = None
+) -> command.Request:
+    with open_inputs([str(path) for path in paths], kind) as inputs:
+        return command.Request(inputs, Reading(), Output(form), target)
+
+
+class _Plain(Labeller):
+    """A labeller without a model: all is background, and articles that hold ``bad`` make it fail."""
+
+    def __init__(self, bad: str = "") -> None:
+        self.bundle, self.sha256, self.bad = cast(Any, SimpleNamespace(name="plain")), "ab" * 32, bad
+        self.classifier = cast(Any, SimpleNamespace(show_inputs=lambda article: article.sentence_texts))
+
+    def predict(self, articles: Sequence[Article]) -> list[list[Prediction]]:
+        if self.bad and any(self.bad in article.text for article in articles):
+            raise RuntimeError
+        return [[Prediction("background", (0.1, 0.1, 0.1, 0.7), False, False)] * len(article) for article in articles]
+
+    def provenance(self) -> dict[str, Any]:
+        return {"selon": "1", "model": "plain", "model_sha256": self.sha256, "precision": "fp32", "review_below": 0.5}
+
+
+@pytest.fixture
+def said() -> Console:
+    """A console that remembers."""
+    return Console(file=io.StringIO(), width=200)
+
+
+def _lines(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A file of two articles and a row that is none, between them."""
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "Le maire est venu."}\n{\n{"text": "Selon lui, il pleut. Il vente."}\n')
+    return path
+
+
+def test_inputs_in_another_order_or_read_otherwise_are_another_input(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.csv", tmp_path / "b"
+    first.write_text("text\nOui.\n")
+    second.write_text("text\nNon.\n")
+    target, output = tmp_path / "out", Output(Form.jsonl)
+    for paths, kind in (((first, second), Kind.csv), ((second, first), Kind.csv), ((first, second), None)):
+        identity = _request(*paths, kind=kind).provenance(_Plain())
+        if not target.exists():
+            assert [(one["name"], one["kind"]) for one in identity["inputs"]] == [("a.csv", "csv"), ("b", "csv")]
+            with pytest.raises(KeyboardInterrupt), Archive.open(target, output, identity, True):
+                raise KeyboardInterrupt
+            with Archive.open(target, output, identity, True) as archive:
+                assert not archive.complete
+        else:
+            with (
+                pytest.raises(SelonError, match="was begun from another input"),
+                Archive.open(target, output, identity, True),
+            ):
+                pytest.fail("opened")
+
+
+def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
+    for name in ("x.jsonl", "x.jsonl.rejects.jsonl"):
+        (tmp_path / name).write_text('{"text": "Oui."}')
+        with pytest.raises(SelonError, match=rf"{name}: is read, and --output would overwrite it"):
+            _request(tmp_path / name, target=tmp_path / "." / "x.jsonl").check()
+    (tmp_path / "link.jsonl").symlink_to("x.jsonl")
+    with pytest.raises(SelonError, match="would overwrite it"):
+        _request(tmp_path / "link.jsonl", target=tmp_path / "x.jsonl").check()
+    _request(tmp_path / "x.jsonl", target=tmp_path / "y.jsonl").check()
+
+
+def test_the_input_is_shown_row_by_row_and_what_is_skipped_is_said(
+    rows: Path, said: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr("builtins.print", lambda line: shown.append(len(_lines(said))))
+    assert command.show_inputs(_request(rows), _Plain(), said) == 1
+    assert shown == [0, 1, 1]  # how much was said before each sentence
+    assert _lines(said)[0].startswith("selon: in.jsonl:2: no valid JSON")
+
+
+def test_what_is_skipped_is_said_at_once(rows: Path, said: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.labelling.shards._TOGETHER", 1)
+    assert command.label(_request(rows, form=Form.table), _Plain(), said, said) == 1
+    (place,) = (place for place, line in enumerate(_lines(said)) if line.startswith("selon: in.jsonl:2"))
+    assert any("in:1" in line for line in _lines(said)[:place])
+    assert any("in:3" in line for line in _lines(said)[place:])
+
+
+def test_a_dry_run_knows_whether_it_saw_everything(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command.dry_run(_request(rows), _Plain()).startswith("2 articles, 3 sentences, 1 to be skipped")
+    monkeypatch.setattr(command, "_COUNTING", 0.0)
+    assert command.dry_run(_request(rows), _Plain()).startswith("about ")
+
+
+@pytest.mark.parametrize("together", [1, 512])
+def test_an_article_on_which_the_model_fails_is_skipped(
+    together: int, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.labelling.shards._TOGETHER", together)
+    found = list(label_items(_Plain("pleut"), _request(rows).items(), Reading()))
+    assert found[2] == Reject("in.jsonl:3", "the model failed on it (RuntimeError)")
+    assert not isinstance(found[0], Reject)
+    with pytest.raises(RuntimeError):  # it is not the articles
+        list(label_items(_Plain("e"), _request(rows).items(), Reading()))
