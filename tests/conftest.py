@@ -70,7 +70,7 @@ TFIDF = """\
 name: tfidf
 seed: 3
 data: {train: [data/corpus/train.jsonl], validation: [data/corpus/validation.jsonl], test: [data/corpus/test.jsonl]}
-model: {kind: tfidf, C: 3.0, char_ngrams: 3, word_ngrams: 1}
+model: {kind: tfidf, C: 3.0, char_ngrams: 3, word_ngrams: 1, max_iter: 40}
 """
 CAMEMBERT = """\
 extends: tfidf.yaml

@@ -73,6 +73,8 @@ class TfidfConfig(StrictModel):
     char_ngrams: Annotated[StrictInt, Field(ge=2, le=7)] = 5
     min_df: PositiveInt = 2
     C: PositiveFloat = 1.0
+    max_iter: PositiveInt = 300
+    """Rounds of boosting."""
 
 
 class CamembertConfig(StrictModel):
@@ -90,7 +92,6 @@ class CamembertConfig(StrictModel):
     """What the learning rate is multiplied with from the head to the last layer, and from a layer to the one below."""
     weight_decay: Annotated[Float, Field(ge=0)] = 0.01
     warmup: Fraction = 0.1
-    label_smoothing: Fraction = 0.0
     context_dropout: Annotated[Float, Field(ge=0, le=0.5)] = 0.1
     """Share of the training sentences that are read alone, as many again without the headline: both come in use."""
     start_from_mask: StrictBool = False

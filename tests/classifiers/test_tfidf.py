@@ -21,7 +21,7 @@ def articles(project: Path) -> dict[str, list[Article]]:
 
 
 def _fit(articles: dict[str, list[Article]], inputs: InputConfig, tmp_path: Path) -> TfidfClassifier:
-    config = TfidfConfig(kind="tfidf", char_ngrams=3, word_ngrams=1, C=3.0)
+    config = TfidfConfig(kind="tfidf", char_ngrams=3, word_ngrams=1, C=3.0, max_iter=40)
     return TfidfClassifier(config, inputs).fit(articles["train"], articles["validation"], Fitting(3, tmp_path))
 
 

@@ -282,7 +282,6 @@ def _arguments(config: CamembertConfig, seed: int, staging: Path) -> TrainingArg
         weight_decay=config.weight_decay,
         warmup_steps=config.warmup,
         lr_scheduler_type="linear",
-        label_smoothing_factor=config.label_smoothing,
         eval_strategy="epoch",
         save_strategy="steps",
         save_steps=config.save_steps,

@@ -114,7 +114,7 @@ class TfidfClassifier(Classifier):
             bayes = MultinomialNB(alpha=0.1)
             self.parts["bayes"] = bayes.fit(features, gold)
             trees = HistGradientBoostingClassifier(
-                max_iter=300,
+                max_iter=self.model.max_iter,
                 learning_rate=0.04,
                 max_leaf_nodes=15,
                 l2_regularization=1.0,
