@@ -303,3 +303,12 @@ def test_a_crash_is_no_mistake_of_the_users(project: Path, selon: Selon, monkeyp
     monkeypatch.setattr("train.training.train", crash)
     with pytest.raises(ZeroDivisionError):  # Python prints it and exits with 1
         selon("train", "configs/tfidf.yaml")
+
+
+def test_a_text_with_the_name_of_an_emoji_is_printed_as_it_is() -> None:
+    from train.cli import err, out
+
+    for console in (out, err):
+        with console.capture() as captured:
+            console.print("Avis :warning: aux lecteurs")
+        assert captured.get() == "Avis :warning: aux lecteurs\n"

@@ -32,8 +32,9 @@ app = typer.Typer(
 corpus_app = typer.Typer(no_args_is_help=True, help="Check, describe and join labelled articles.")
 app.add_typer(corpus_app, name="corpus")
 
-out = Console(soft_wrap=False)
-err = Console(stderr=True)
+# « :warning: » in a text stays what it is, and the table of emojis is not loaded.
+out = Console(soft_wrap=False, emoji=False)
+err = Console(stderr=True, emoji=False)
 
 #: What `evaluate`, `compare` and `promote` read unless told otherwise: never trained on, by any shipped config.
 HELD_OUT = ("data/corpus/test.jsonl", "seeds")
