@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from train.labeller import Labeller
-from train.scoring import COLUMNS, answer, place
+from train.scoring import COLUMNS, answer_rows, place_rows
 
 
 class SelonModel(PythonModel):
@@ -27,10 +27,8 @@ class SelonModel(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Label a sentence a row."""
         documents = model_input["document"] if "document" in model_input else [None] * len(model_input)
-        placed = [place(text, document) for text, document in zip(model_input["text"], documents, strict=True)]
-        articles = list(dict.fromkeys(one.article for one in placed if one))  # many rows, one document
-        predicted = dict(zip(articles, self.labeller.predict_proba(articles), strict=True))
-        rows = [answer(predicted[one.article][one.place] if one else None) for one in placed]
+        placed, articles = place_rows(zip(model_input["text"], documents, strict=True))
+        rows = answer_rows(placed, articles, self.labeller.predict_proba(articles))
         return pd.DataFrame(rows, columns=list(COLUMNS), index=model_input.index)
 
 

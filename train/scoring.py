@@ -5,10 +5,11 @@ A null or empty text is background with probability 1: there is nothing in it th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from train.schema import LABELS, Article, Sentence
+from train.schema import LABELS, Article, Probabilities, Sentence
 from train.segmentation import segment
 
 #: The columns of an answer, in this order.
@@ -23,7 +24,14 @@ class Placed(NamedTuple):
     place: int
 
 
-def place(text: object, document: object) -> Placed | None:
+def place_rows(rows: Iterable[tuple[object, object]]) -> tuple[list[Placed | None], list[Article]]:
+    """Return ``place`` of each (text, document), and the articles without repetition: many rows, one document."""
+    cut = cache(segment)  # each document once; it lives as long as this call
+    placed = [place(text, document, cut) for text, document in rows]
+    return placed, list(dict.fromkeys(one.article for one in placed if one))
+
+
+def place(text: object, document: object, cut: Callable[[str], tuple[Sentence, ...]] = segment) -> Placed | None:
     """Find ``text`` in ``document`` as one sentence; alone where the document has it not, None where it is empty."""
     stripped = text.strip() if isinstance(text, str) else ""
     if not stripped:
@@ -32,9 +40,19 @@ def place(text: object, document: object) -> Placed | None:
     if not isinstance(document, str) or found < 0:
         return Placed(Article.alone(stripped), 0)
     own = Sentence(found, found + len(stripped))
-    others = [s for s in segment(document) if s.end <= own.start or s.start >= own.end]
+    others = [s for s in cut(document) if s.end <= own.start or s.start >= own.end]
     sentences = sorted([*others, own], key=lambda s: s.start)
     return Placed(Article("", document, tuple(sentences)), sentences.index(own))
+
+
+def answer_rows(
+    placed: Sequence[Placed | None],
+    articles: Sequence[Article],
+    predicted: Iterable[Probabilities | Sequence[Sequence[float]]],
+) -> list[dict[str, str | float]]:
+    """Return the answers of ``place_rows``, from the probabilities of each sentence of each article."""
+    known = dict(zip(articles, predicted, strict=True))
+    return [answer(known[one.article][one.place] if one else None) for one in placed]
 
 
 def answer(probabilities: Sequence[float] | None) -> dict[str, str | float]:

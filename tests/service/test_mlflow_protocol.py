@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from train import __version__, tracking
-from train.service import mlflow_protocol
+from train import __version__, scoring, tracking
 
 TEXTS = ["Le maire dément la grève.", None, "", "Le pont est vert.", "L'eau, selon la mairie, est rouge."]
 DOCUMENT = "Le pont est vert. Le maire dément la grève. La rue est rouge."
@@ -114,7 +113,7 @@ def test_a_document_is_labelled_once_however_many_rows_it_has(serving: Callable[
         gated.gate.set()
         predictions = asked.result(10).json()["predictions"]
     assert gated.batches == [1]
-    (expected,) = gated.labeller.predict([mlflow_protocol.place(sentences[0], DOCUMENT).article])
+    (expected,) = gated.labeller.predict([scoring.place(sentences[0], DOCUMENT).article])
     assert [row["label"] for row in predictions] == [one.label for one in expected] * 2
 
 
@@ -125,8 +124,8 @@ def test_answers_are_built_where_nobody_waits(client: TestClient, monkeypatch: p
         seen.append(asyncio._get_running_loop())
         return real(probabilities)
 
-    real = mlflow_protocol.answer
-    monkeypatch.setattr(mlflow_protocol, "answer", answer)
+    real = scoring.answer
+    monkeypatch.setattr(scoring, "answer", answer)
     assert client.post("/invocations", json=PAYLOADS[0]).status_code == 200
     assert seen == [None] * len(TEXTS)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictStr, Tag
 
 from train import __version__
 from train.schema import Article, Label, Prediction
-from train.scoring import Placed, answer, place
+from train.scoring import Placed, answer_rows, place_rows
 from train.service.batching import OverloadError
 from train.service.guard import overloaded
 from train.service.problems import ProblemError, documented
@@ -166,24 +166,17 @@ async def invocations(table: Invocation, here: Here) -> Response:
     read = {document or text or "" for text, document in rows}  # many rows, one document
     try:
         with here.batcher.admit(sum(here.cost(served, text) for text in read)):
-            placed, articles = await run_sync(_place, rows)
+            placed, articles = await run_sync(place_rows, rows)
             scored = await run_sync(_render, placed, articles, await here.label(served, articles))
     except OverloadError as error:
         raise overloaded(error) from None
     return Response(scored, media_type="application/json")
 
 
-def _place(rows: Sequence[Row]) -> tuple[list[Placed | None], list[Article]]:
-    """Return where the text of each row stands, and the articles without repetition."""
-    placed = [place(*row) for row in rows]
-    return placed, list(dict.fromkeys(one.article for one in placed if one))
-
-
 def _render(
     placed: Sequence[Placed | None], articles: Sequence[Article], predicted: Sequence[Sequence[Prediction]]
 ) -> str:
-    known = dict(zip(articles, predicted, strict=True))
-    answers = [answer(known[one.article][one.place].probabilities if one else None) for one in placed]
+    answers = answer_rows(placed, articles, ([one.probabilities for one in article] for article in predicted))
     return Predictions(predictions=[Scored.model_validate(row) for row in answers]).model_dump_json()
 
 
