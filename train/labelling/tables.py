@@ -117,14 +117,23 @@ def parquet_rows(path: Path, place: str, name: str, columns: Collection[str] | N
     size, total, number = path.stat().st_size, max(file.metadata.num_rows, 1), 0
     try:
         for batch in file.iter_batches(batch_size=64, columns=read):
-            for index in range(batch.num_rows):
-                row, reason = {}, ""
-                try:
-                    (row,) = batch.slice(index, 1).to_pylist()
-                except (ValueError, OverflowError) as error:
-                    reason = f"a cell cannot be read: {why(error)}"
+            for row, reason in _cells(batch):
                 number += 1
                 done = size * number // total
                 yield Item(f"{place}:{number}", f"{name}:{number}", Kind.parquet, row, done, reason)
     except (pa.ArrowException, OSError) as error:
         raise SelonError(f"{place}: damaged after row {number}: {why(error)}") from None
+
+
+def _cells(batch: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each row of a record batch, or none of it and the reason why it cannot be read."""
+    try:
+        rows = batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            yield {}, f"a cell cannot be read: {why(error)}"
+        else:
+            for index in range(batch.num_rows):
+                yield from _cells(batch.slice(index, 1))
+    else:
+        yield from ((row, "") for row in rows)
