@@ -47,7 +47,7 @@ child = os.spawnv(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
 _, status, usage = os.wait4(child, 0)
 os.write(int(sys.argv[1]), f"{os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}".encode())
 """
-_PIPELINE, _SIDE = "pipeline", "train.bench_side"
+_SIDE = "train.bench_side"
 _VERSIONS = ("onnxruntime", "torch", "transformers")
 
 
@@ -109,7 +109,7 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
         say("start to first label")
         for key, what, context, command in (
             ("start", "start to first label: selon label", True, ["train", "label", str(page), "--model", str(petit)]),
-            ("slow start", f"start to first label: {_PIPELINE}", False, [_SIDE, "first", str(petit), str(whole)]),
+            ("slow start", "start to first label: pipeline", False, [_SIDE, "first", str(petit), str(whole)]),
         ):
             starts = [_measured([sys.executable, "-m", *command]) for _ in range(repeats)]
             memory = max(one[2] for one in starts)
@@ -118,7 +118,7 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
         for key, what, name, side, model, texts, context in (
             ("int8", "labelling: selon", "base int8", "selon", int8, alone, False),
             ("fp32", "labelling: selon", "base fp32", "selon", base, alone, False),
-            ("pipeline", f"labelling: {_PIPELINE}(batch_size=32)", "base fp32", "pipeline", base, alone, False),
+            ("pipeline", "labelling: pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
             ("petit alone", "labelling: selon", "petit fp32", "selon", petit_alone, alone, False),
             ("petit", "labelling: selon", "petit fp32", "selon", petit, whole, True),
             ("finetune", "fine-tuning: selon", "petit fp32", "finetune", encoder, whole, True),

@@ -194,13 +194,17 @@ def claim_work_folder(config: PretrainConfig) -> Path:
     work = project_path(config.work_dir)
     plan = work / "plan.json"
     mine = config.text_plan()
-    theirs = json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else mine
-    if theirs != mine and (work / "shards").is_dir():
-        keys = ", ".join(key for key in mine if theirs.get(key) != mine[key])
-        raise SelonError(
-            f"{work}: its text was prepared with other settings ({keys}); set another work_dir or remove that folder"
-        )
-    if theirs != mine:  # a mistake in the config, mended before anything came of it
+    if plan.exists():
+        theirs = json.loads(plan.read_text(encoding="utf-8"))
+        if theirs == mine:
+            return work
+        if (work / "shards").is_dir():
+            keys = ", ".join(key for key in mine if theirs.get(key) != mine[key])
+            raise SelonError(
+                f"{work}: its text was prepared with other settings ({keys}); "
+                "set another work_dir or remove that folder"
+            )
+        # A mistake in the config, mended before anything came of it.
         shutil.rmtree(work / "text", ignore_errors=True)
         (work / "tokenizer.json").unlink(missing_ok=True)
     work.mkdir(parents=True, exist_ok=True)
