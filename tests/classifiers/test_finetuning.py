@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def fitted(
     classifier.fit(splits["train"], splits["validation"], Fitting(3, tmp_path_factory.mktemp("work"), log=log))
     classifier.save(folder)
     return Fitted(classifier, folder, losses, figures)
+
+
+def test_groups_of_inputs_make_the_step_of_the_whole_batch(tmp_path: Path) -> None:
+    config = CamembertConfig(kind="camembert", encoder="", batch_size=32)
+    for size, groups in ((32, (16, 2)), (8, (8, 1)), (20, (20, 1))):
+        found = finetuning._arguments(config.model_copy(update={"batch_size": size}), 0, tmp_path)
+        if not torch.accelerator.is_available():
+            assert (found.per_device_train_batch_size, found.gradient_accumulation_steps) == groups
+    logits, labels = torch.randn(20, 4), torch.randint(0, 4, (20,))
+    shares = [
+        finetuning._mean_loss(SimpleNamespace(logits=logits[part]), labels[part], torch.tensor(20))
+        for part in (slice(16), slice(16, 20))
+    ]
+    torch.testing.assert_close(sum(shares), torch.nn.functional.cross_entropy(logits, labels))
 
 
 def test_the_loss_falls_and_the_rule_is_learnt(fitted: Fitted, splits: Splits) -> None:
