@@ -26,7 +26,7 @@ from train.segmentation import segment
 
 ROOT = Path(__file__).parent.parent
 DEV = ROOT / "data/press/dev.jsonl"
-PRESS_LAYER = ["train", "train-2", "validation", "dev"]
+PRESS_LAYER = ["train", "train-2", "train-3", "validation", "dev"]
 PRESS = Path(os.environ.get("SELON_PRESS", ROOT.parent / "shared/press/articles.jsonl.xz"))
 needs_press = pytest.mark.skipif(not PRESS.is_file(), reason="the press text is not here: set SELON_PRESS")
 
@@ -290,14 +290,15 @@ def test_the_committed_press_layer_holds_no_text(name: str) -> None:
 def test_no_article_stands_in_two_files_of_the_press_layer() -> None:
     files = [(ROOT / f"data/press/{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in PRESS_LAYER]
     ids = [json.loads(line)["article_id"] for lines in files for line in lines]
-    assert len(set(ids)) == len(ids) == 1987
+    assert len(set(ids)) == len(ids) == 2947
 
 
-def test_two_annotators_who_agree_are_not_overruled() -> None:
-    with (ROOT / "data/press/train-2.jsonl").open(encoding="utf-8") as file:
+@pytest.mark.parametrize(("name", "size", "disputes"), [("train-2", 17262, 564), ("train-3", 17907, 599)])
+def test_two_annotators_who_agree_are_not_overruled(name: str, size: int, disputes: int) -> None:
+    with (ROOT / f"data/press/{name}.jsonl").open(encoding="utf-8") as file:
         sentences = [sentence for line in file for sentence in json.loads(line)["sentences"]]
     disputed = [one for one in sentences if len(set(one["annotations"])) == 2]
-    assert (len(sentences), len(disputed)) == (17262, 564)
+    assert (len(sentences), len(disputed)) == (size, disputes)
     assert all(one["label"] in one["annotations"] for one in disputed)
     assert all(one["label"] == one["annotations"][0] for one in sentences if len(set(one["annotations"])) == 1)
 
