@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from train.config import TrainConfig, project_path, project_root
 from train.config_file import load_config
+from train.schema import SelonError
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,6 +24,19 @@ def test_configs_are_frozen() -> None:
     config = load_config(ROOT / "configs/tfidf.yaml", TrainConfig)
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("config", "override"),
+    [
+        ("tfidf", "data.unlabelled=[a.jsonl]"),
+        ("petit", "data.unlabelled=[a.jsonl]"),
+        ("petit", "model.teacher.kind=tfidf"),
+    ],
+)
+def test_a_teacher_needs_articles_and_they_need_a_teacher(config: str, override: str) -> None:
+    with pytest.raises(SelonError, match=r"data\.unlabelled and model\.teacher \(of an encoder\) go together"):
+        load_config(ROOT / f"configs/{config}.yaml", TrainConfig, [override])
 
 
 def test_paths_start_from_the_folder_that_holds_mlruns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

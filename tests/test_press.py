@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from train.corpus import join_file, read_articles
 from train.metrics import NATURAL_SHARES
-from train.press import Joined, StandoffArticle, join, read_documents, text_source
-from train.schema import LABELS, SelonError
+from train.press import Joined, StandoffArticle, join, read_documents, read_unlabelled, text_source
+from train.schema import LABELS, Article, SelonError, Sentence
 from train.segmentation import segment
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +72,27 @@ def orange(folder: Path, number: int = 7, **fields: Any) -> Path:
 
 def join_one(source: Path, text: str = "\n".join(PARAGRAPHS), partial: bool = False) -> Joined:
     return join([StandoffArticle.model_validate(standoff(text))], source, "labels.jsonl", partial)
+
+
+def test_articles_without_labels_are_a_source_or_some_of_the_press_text(tmp_path: Path) -> None:
+    source = tmp_path / "articles.jsonl"
+    rows = [{"article_id": "orange_7", "title": TITLE, "text": "Oui. Non."}, {"text": "Si."}, {"text": " "}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    first, second = read_unlabelled(source, None)
+    assert first == Article("orange_7", "Oui. Non.", (Sentence(0, 4), Sentence(5, 9)), title=TITLE)
+    assert (second.id, second.labels) == ("articles:2", None)
+    ids = tmp_path / "some.txt"
+    ids.write_text("orange_7\n", encoding="utf-8")
+    assert read_unlabelled(ids, source) == [first]
+    for wrong, said in (
+        ("orange_7\norange_8\n", r"some\.txt: 1 of 2 ids \(orange_8, …\) are not in"),
+        ("", "no article"),
+    ):
+        ids.write_text(wrong, encoding="utf-8")
+        with pytest.raises(SelonError, match=said):
+            read_unlabelled(ids, source)
+    with pytest.raises(SelonError, match=r"none\.txt: cannot be read"):
+        read_unlabelled(tmp_path / "none.txt", source)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.xz"])
@@ -290,7 +311,9 @@ def test_the_committed_press_layer_holds_no_text(name: str) -> None:
 def test_no_article_stands_in_two_files_of_the_press_layer() -> None:
     files = [(ROOT / f"data/press/{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in PRESS_LAYER]
     ids = [json.loads(line)["article_id"] for lines in files for line in lines]
-    assert len(set(ids)) == len(ids) == 2947
+    assert len(ids) == 2947
+    ids += (ROOT / "data/press/unlabelled.txt").read_text(encoding="utf-8").split()
+    assert len(set(ids)) == len(ids) == 2947 + 2188
 
 
 @pytest.mark.parametrize(("name", "size", "disputes"), [("train-2", 17262, 564), ("train-3", 17907, 599)])

@@ -132,6 +132,24 @@ def test_splits_that_leak_or_lack_a_label(project: Path) -> None:
     assert list((project / "mlruns").iterdir()) == []  # refused before anything was written
 
 
+def test_unlabelled_articles_teach_unless_they_are_held_out(project: Path) -> None:
+    rows = [{"article_id": f"u{n}", "text": f"Le maire du village numéro {n} dément. Il pleut."} for n in range(9)]
+    path = project / "other.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    teacher = ["model.teacher={kind: tfidf, max_iter: 5}", "data.unlabelled=[other.jsonl]", "model.epochs=1"]
+    config = load_config(project / "configs/petit.yaml", TrainConfig, teacher)
+    data = training.read_data(config)
+    assert [(one.id, len(one), one.labels) for one in data.unlabelled] == [(f"u{n}", 2, None) for n in range(9)]
+    assert training._checkpoints(config, data, {}) != training._checkpoints(config, replace(data, unlabelled=[]), {})
+    run = tracking._client().get_run(training.train(config).run_id)
+    assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"train", "validation", "test", "unlabelled"}
+
+    held = {"article_id": "u9", "text": data.test[0].text}
+    path.write_text(json.dumps(held) + "\n", encoding="utf-8")
+    with pytest.raises(SelonError, match="u9 of unlabelled is near to"):
+        training.read_data(config)
+
+
 # --- interrupted -----------------------------------------------------------------------------------------
 
 

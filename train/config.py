@@ -7,9 +7,18 @@ directory upwards, that holds ``mlruns/`` (or else the working directory itself)
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 
 class StrictModel(BaseModel):
@@ -50,6 +59,8 @@ class DataConfig(StrictModel):
     train: Annotated[Paths, Field(min_length=1)]
     validation: Annotated[Paths, Field(min_length=1)]
     test: Annotated[Paths, Field(min_length=1)]
+    unlabelled: Paths = ()
+    """Articles for ``model.teacher`` to label: JSONL or Parquet, or the ids (``.txt``) of some of the press text."""
     press: StrictStr | None = None
     """The text that stand-off labels point into; the environment's ``SELON_PRESS`` goes first."""
 
@@ -92,6 +103,8 @@ class CamembertConfig(StrictModel):
     """What the learning rate is multiplied with from the head to the last layer, and from a layer to the one below."""
     weight_decay: Annotated[Float, Field(ge=0)] = 0.01
     warmup: Fraction = 0.1
+    teacher: TfidfConfig | None = None
+    """A baseline that is fitted on the same articles and labels ``data.unlabelled``, for the encoder to learn from."""
     context_dropout: Annotated[Float, Field(ge=0, le=0.5)] = 0.1
     """Share of the training sentences that are read alone, as many again without the headline: both come in use."""
     start_from_mask: StrictBool = False
@@ -116,3 +129,9 @@ class TrainConfig(StrictModel):
     model: ModelConfig
     review_error: Annotated[Float, Field(gt=0, lt=1)] = 0.1
     """Sentences above the review threshold may be wrong this often, on validation."""
+
+    @model_validator(mode="after")
+    def _taught(self) -> Self:
+        if bool(self.data.unlabelled) != bool(getattr(self.model, "teacher", None)):
+            raise ValueError("data.unlabelled and model.teacher (of an encoder) go together: set both or neither")
+        return self

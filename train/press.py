@@ -124,6 +124,32 @@ def join(standoff: Sequence[StandoffArticle], source: Path, name: str, partial: 
     return Joined(articles, found, wanted)
 
 
+def read_unlabelled(path: Path, press: Path | str | None) -> list[Article]:
+    """Return articles without labels: a source's, or (``.txt``, an id a line) those of the press text.
+
+    Raises SelonError for an id that the press text lacks, and where there is no article at all.
+    """
+    if path.suffix == ".txt":
+        try:
+            wanted = set(path.read_text(encoding="utf-8").split())
+        except (OSError, UnicodeDecodeError) as error:
+            raise SelonError(f"{path}: cannot be read ({error}); name a file with an article id a line") from None
+        source = text_source(press)
+        documents = [document for document in read_documents(source) if document.id in wanted]
+        if missing := wanted - {document.id for document in documents}:
+            raise SelonError(f"{path}: {len(missing)} of {len(wanted)} ids ({min(missing)}, …) are not in {source}")
+    else:
+        documents = list(read_documents(path))
+    articles = [
+        Article(document.id or f"{path.stem}:{number}", document.text, spans, title=document.title)
+        for number, document in enumerate(documents, start=1)
+        if (spans := segment(document.text))
+    ]
+    if not articles:
+        raise SelonError(f"{path}: no article in it; name one with articles, or leave data.unlabelled out")
+    return articles
+
+
 def read_documents(source: Path) -> Iterator[Document]:
     """Yield the documents of ``articles.jsonl(.xz)``, a folder of OrangeSum's N.json, or Parquet files.
 

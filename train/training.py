@@ -33,6 +33,7 @@ from train.evaluation import (
     summarise,
 )
 from train.labeller import Labeller
+from train.press import read_unlabelled
 from train.schema import LABELS, Article, Probabilities, SelonError
 from train.segmentation import segment
 from train.splits import grouped_folds, groups, leakage
@@ -49,11 +50,12 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Data:
-    """The labelled articles of an experiment, read and checked."""
+    """The articles of an experiment, read and checked; all are labelled but ``unlabelled``."""
 
     train: list[Article]
     validation: list[Article]
     test: list[Article]
+    unlabelled: list[Article]
 
 
 @dataclass(frozen=True)
@@ -67,19 +69,25 @@ class Trained:
 
 
 def read_data(config: TrainConfig) -> Data:
-    """Read the splits and refuse articles that stand, by id or wording, in two of them."""
+    """Read the splits and refuse articles that stand, by id or wording, in two of them.
+
+    Of the unlabelled articles only those are refused that are near to validation or test.
+    """
     splits = {
         name: read_all([project_path(path) for path in getattr(config.data, name)], _press(config))
         for name in ("train", "validation", "test")
     }
-    leaks = leakage(splits)
+    paths = [project_path(path) for path in config.data.unlabelled]
+    unlabelled = [article for path in paths for article in read_unlabelled(path, _press(config))]
+    held_out = {name: splits[name] for name in ("validation", "test")}
+    leaks = leakage(splits) + (leakage({**held_out, "unlabelled": unlabelled}) if unlabelled else [])
     if leaks:
         raise SelonError(leaks[0] + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""))
     for name in ("train", "validation"):
         missing = set(LABELS) - {label for article in splits[name] for label in article.labels or ()}
         if missing:
             raise SelonError(f"data.{name}: no sentence is labelled {', '.join(sorted(missing))}; add some")
-    return Data(**splits)
+    return Data(**splits, unlabelled=unlabelled)
 
 
 def train(config: TrainConfig, resume: bool = False) -> Trained:
@@ -101,7 +109,8 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
             _log_inputs(config, data, run)
         with _held(place / run.id) as checkpoints:
             started = time.perf_counter()
-            classifier.fit(data.train, data.validation, Fitting(config.seed, checkpoints, resume, run.figures))
+            fitting = Fitting(config.seed, checkpoints, resume, run.figures, data.unlabelled)
+            classifier.fit(data.train, data.validation, fitting)
             seconds = time.perf_counter() - started
             with tempfile.TemporaryDirectory(prefix="selon-") as work:
                 folder = Path(work) / "bundle"
@@ -135,7 +144,7 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
         for fold, (rest, out) in enumerate(parts):
             classifier = family(config.model.kind)(config.model, config.input)
             with tempfile.TemporaryDirectory(prefix="selon-") as work:
-                classifier.fit(rest, data.validation, Fitting(config.seed, Path(work)))
+                classifier.fit(rest, data.validation, Fitting(config.seed, Path(work), unlabelled=data.unlabelled))
             held += out
             predicted += classifier.predict_proba(out)
             so_far = summarise(held, predicted, "cross-validation")
@@ -254,7 +263,7 @@ def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
     """Log config and data, before there is anything that could be resumed."""
     tracking.log_parameters(config.model_dump(mode="json"))
     run.json(config.model_dump(mode="json"), "config.json")
-    for name in ("train", "validation", "test"):
+    for name in ("train", "validation", "test", *(["unlabelled"] if data.unlabelled else [])):
         articles: list[Article] = getattr(data, name)
         rows = [{"article_id": a.id, "sentences": len(a), **Counter(a.labels or ())} for a in articles]
         tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)), name)
@@ -263,7 +272,8 @@ def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
 def _checkpoints(config: TrainConfig, data: Data, start: Mapping[str, str]) -> Path:
     """Return the folder whose name stands for all that a training depends on: another one must not go on from it."""
     # One by one, since their order is that of the batches.
-    articles = [[fingerprint([article]) for article in split] for split in (data.train, data.validation, data.test)]
+    splits = (data.train, data.validation, data.test, data.unlabelled)
+    articles = [[fingerprint([article]) for article in split] for split in splits]
     key = hashlib.sha256(json.dumps([config.model_dump(mode="json"), dict(start), articles]).encode()).hexdigest()[:12]
     return project_root() / "mlruns" / "checkpoints" / f"{config.name}-{key}"
 
@@ -310,6 +320,8 @@ def _card(bundle: Bundle, data: Data) -> str:
     library = "transformers" if bundle.model.kind == "camembert" else "sklearn"
     shares = ", ".join(f"{label} {counts[label]}" for label in LABELS)
     sources = ", ".join(f"`{path}`" for path in bundle.config["data"]["train"])
+    unlabelled = sum(map(len, data.unlabelled))
+    taught = f"- **Taught** by a baseline's probabilities for {unlabelled} other sentences.\n" if unlabelled else ""
     return f"""---
 language: fr
 license: apache-2.0
@@ -322,7 +334,7 @@ Labels each sentence of a French news article as {", ".join(LABELS)}: *who vouch
 Made by selon {bundle.selon} on {bundle.created}.
 
 - **Trained on** {len(data.train)} articles ({shares}) of {sources}; calibrated on {len(data.validation)} others.
-- **Reads** the sentence and, from its document: {bundle.input.model_dump_json()}.
+{taught}- **Reads** the sentence and, from its document: {bundle.input.model_dump_json()}.
 - **Review**: below a confidence of {bundle.review_below:.2f} a sentence should be read again.
 - **Answers** in {_precision(bundle)}.
 - **Use**: `selon label article.txt --model THIS_FOLDER`. `bundle.json` lists every file with its SHA-256.

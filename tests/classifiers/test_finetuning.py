@@ -82,9 +82,9 @@ def test_groups_of_inputs_make_the_step_of_the_whole_batch(tmp_path: Path) -> No
         found = finetuning._arguments(config.model_copy(update={"batch_size": size}), 0, tmp_path)
         if not torch.accelerator.is_available():
             assert (found.per_device_train_batch_size, found.gradient_accumulation_steps) == groups
-    logits, labels = torch.randn(20, 4), torch.randint(0, 4, (20,))
+    logits, labels = torch.randn(20, 4), torch.rand(20, 4).softmax(1)
     shares = [
-        finetuning._mean_loss(SimpleNamespace(logits=logits[part]), labels[part], torch.tensor(20))
+        finetuning._mean_loss(SimpleNamespace(logits=logits[part]), labels[part], torch.tensor(4 * 20))
         for part in (slice(16), slice(16, 20))
     ]
     torch.testing.assert_close(sum(shares), torch.nn.functional.cross_entropy(logits, labels))

@@ -30,7 +30,7 @@ Log = Callable[[dict[str, float], int], None]
 
 @dataclass(frozen=True)
 class Fitting:
-    """What a fit needs beside the data: a seed, a place for checkpoints, and somebody to tell.
+    """What a fit needs beside the labels: a seed, a place for checkpoints, somebody to tell, articles without labels.
 
     With ``resume``, ``checkpoints`` is that of the interrupted fit: go on from the last one that is intact, from
     the beginning where there is none.
@@ -40,6 +40,7 @@ class Fitting:
     checkpoints: Path
     resume: bool = False
     log: Log = lambda figures, step: None
+    unlabelled: Sequence[Article] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
+from torch.utils.data import Sampler
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -28,7 +29,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.utils import logging as transformers_logging
 
 from train.atomic import whole_folder
@@ -40,11 +41,12 @@ from train.classifiers.first_place import read_first_place
 from train.classifiers.halving import halve_graph, round_weights, save_half
 from train.classifiers.layer_decay import parameter_groups
 from train.classifiers.quantisation import quantise_or_refuse
+from train.classifiers.teaching import teach
 from train.config import CamembertConfig, InputConfig, project_path
 from train.dropout import draw_bytes
 from train.inputs import build_inputs, drop_context
 from train.metrics import confusion, f1_scores, fit_temperature, macro_f1
-from train.schema import LABELS, Article, SelonError
+from train.schema import LABELS, Article, Probabilities, SelonError
 
 _MANIFEST = "manifest.json"
 #: Inputs that go through the network together on a CPU; a step gathers the gradients of several such groups. More
@@ -64,27 +66,30 @@ def finetune(
 
     Returns how the int8 graph did, where the config asks for one; it is there only if it was kept.
     """
+    taught = teach(config.teacher, inputs, train, validation, fitting) if config.teacher else np.zeros((0, len(LABELS)))
     set_seed(fitting.seed)
     model, tokenizer = load_encoder(config)
     tokenizer.save_pretrained(folder)
     fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
     draw = np.random.default_rng(fitting.seed)
-    seen = [pair for article in train for pair in drop_context(article, inputs, config.context_dropout, draw)]
+    articles = [*train, *fitting.unlabelled]
+    seen = [pair for article in articles for pair in drop_context(article, inputs, config.context_dropout, draw)]
+    known = _certain(train)
     expected = [pair for article in validation for pair in build_inputs(article, inputs)]
     start = latest_checkpoint(fitting.checkpoints) if fitting.resume else None
     with _staging(fitting.checkpoints) as staging, _progress() as bar:
         trainer = _Trainer(
             model=model,
             args=_arguments(config, fitting.seed, staging),
-            train_dataset=_dataset(fast, train, seen, config.max_length, has_types(model)),
-            eval_dataset=_dataset(fast, validation, expected, config.max_length, has_types(model)),
+            train_dataset=_dataset(fast, seen, np.vstack([known, taught]), config.max_length, has_types(model)),
+            eval_dataset=_dataset(fast, expected, _certain(validation), config.max_length, has_types(model)),
             processing_class=tokenizer,
             data_collator=DataCollatorWithPadding(tokenizer),
             compute_loss_func=_mean_loss,
             compute_metrics=_figures,
             callbacks=[_Reporter(fitting, bar), _VerifiedCheckpoints(fitting.checkpoints)],
         )
-        trainer.layer_decay = config.layer_decay
+        trainer.layer_decay, trainer.labelled = config.layer_decay, len(known)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(start) if start else None)
         found = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
@@ -192,21 +197,33 @@ class _VerifiedCheckpoints(TrainerCallback):
             shutil.rmtree(old)
 
 
-class _Sampler(LengthGroupedSampler):
-    """Batches of like lengths; each epoch starts from its own seed, wherever the training was interrupted.
+class _Sampler(Sampler[int]):
+    """Batches of like lengths: in each epoch all labelled inputs, and its share of those that the teacher labelled.
 
-    Without that, an epoch that is resumed would draw other batches: Trainer restores the random state only
-    after it has skipped those that were trained on.
+    Each epoch starts from its own seed, wherever the training was interrupted. Without that, an epoch that is resumed
+    would draw other batches: Trainer restores the random state only after it has skipped those that were trained on.
     """
 
-    seed = 0
+    def __init__(self, lengths: Sequence[int], labelled: int, args: TrainingArguments) -> None:
+        self.lengths, self.labelled, self.args, self.epoch = lengths, labelled, args, 0
 
     def set_epoch(self, epoch: int) -> None:
-        torch.manual_seed(self.seed + epoch)
+        self.epoch = epoch
+        torch.manual_seed(self.args.seed + epoch)
+
+    def __len__(self) -> int:
+        return self.labelled + (len(self.lengths) - self.labelled) // int(self.args.num_train_epochs)
+
+    def __iter__(self) -> Iterator[int]:
+        share = range(self.labelled + self.epoch, len(self.lengths), int(self.args.num_train_epochs))
+        chosen = [*range(self.labelled), *share][: len(self)]
+        lengths = [self.lengths[place] for place in chosen]
+        order = get_length_grouped_indices(lengths, self.args.train_batch_size)
+        return iter([chosen[place] for place in order])
 
 
 class _Trainer(Trainer):
-    layer_decay = 1.0
+    layer_decay, labelled = 1.0, 0
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         args, decayed = self.args, self.get_decay_parameter_names(self.model)
@@ -216,9 +233,7 @@ class _Trainer(Trainer):
         return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> _Sampler:
-        sampler = _Sampler(self.args.train_batch_size, lengths=self.train_dataset["length"][:])
-        sampler.seed = self.args.seed
-        return sampler
+        return _Sampler(self.train_dataset["length"][:], self.labelled, self.args)
 
 
 @contextmanager
@@ -304,14 +319,20 @@ def _arguments(config: CamembertConfig, seed: int, staging: Path) -> TrainingArg
     )
 
 
+def _certain(articles: Sequence[Article]) -> Probabilities:
+    """Return the articles' own labels as probabilities, shape (sentences, 4)."""
+    certain: Probabilities = np.eye(len(LABELS))[np.concatenate([article.gold for article in articles])]
+    return certain
+
+
 def _dataset(
-    tokenizer: Tokenizer, articles: Sequence[Article], pairs: Sequence[tuple[str, str]], max_length: int, types: bool
+    tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], targets: Probabilities, max_length: int, types: bool
 ) -> Dataset:
     encodings = [one.encoding for one in encode(tokenizer, pairs, max_length)]
     columns = {
         "input_ids": [e.ids for e in encodings],
         "attention_mask": [e.attention_mask for e in encodings],
-        "labels": np.concatenate([article.gold for article in articles]),
+        "labels": list(targets),
         "length": [len(e.ids) for e in encodings],
     }
     if types:
@@ -320,12 +341,15 @@ def _dataset(
 
 
 def _mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor) -> torch.Tensor:
-    """Return a group's share of the mean over its step; models' own losses would be added up."""
-    return cross_entropy(outputs.logits, labels, reduction="sum") / num_items_in_batch
+    """Return a group's share of the mean over its step; models' own losses would be added up.
+
+    ``labels`` are probabilities, shape (inputs, 4); Trainer counts all of them as items.
+    """
+    return cross_entropy(outputs.logits, labels, reduction="sum") * labels.shape[1] / num_items_in_batch
 
 
 def _figures(prediction: Any) -> dict[str, float]:
-    table = confusion(prediction.label_ids, prediction.predictions.argmax(1))
+    table = confusion(prediction.label_ids.argmax(1), prediction.predictions.argmax(1))
     return {"macro_f1": float(macro_f1(table))} | {
         f"f1_{label}": float(value) for label, value in zip(LABELS, f1_scores(table), strict=True)
     }

@@ -1,0 +1,92 @@
+"""A baseline teaches an encoder: what it says is kept, shared out over the epochs, and learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.classifiers import teaching
+from train.classifiers.base import Fitting
+from train.classifiers.camembert import CamembertClassifier
+from train.classifiers.finetuning import _Sampler
+from train.config import CamembertConfig, InputConfig, TfidfConfig
+from train.corpus import read_articles
+from train.schema import Article
+
+TEACHER = TfidfConfig(kind="tfidf", max_iter=5)
+Splits = dict[str, list[Article]]
+
+
+@pytest.fixture(scope="module")
+def splits(make_project: Callable[[], Path]) -> Splits:
+    root = make_project()
+    return {name: read_articles(root / f"data/corpus/{name}.jsonl") for name in ("train", "validation", "test")}
+
+
+def fitting(splits: Splits, folder: Path, resume: bool = False) -> Fitting:
+    return Fitting(3, folder, resume, unlabelled=splits["test"])
+
+
+def test_the_teacher_knows_the_rule_and_is_fitted_once(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = teaching.teach(TEACHER, InputConfig(), splits["train"], splits["validation"], fitting(splits, tmp_path))
+    gold = np.concatenate([article.gold for article in splits["test"]])
+    assert taught.shape == (len(gold), 4)
+    np.testing.assert_allclose(taught.sum(1), 1)
+    assert (taught.argmax(1) == gold).mean() > 0.7
+    monkeypatch.setattr(teaching, "family", None)  # fitting another one would fail
+    again = teaching.teach(TEACHER, InputConfig(), [], [], fitting(splits, tmp_path, resume=True))
+    np.testing.assert_array_equal(again, taught)
+
+
+def test_an_encoder_learns_from_what_it_is_taught_alone(splits: Splits, encoders: Path, tmp_path: Path) -> None:
+    """With four labelled articles the toy learns little, with the teacher's word on forty others it learns the rule."""
+    few = {**splits, "train": splits["train"][:4], "test": splits["train"][4:]}
+    settings = {
+        "max_length": 48,
+        "epochs": 4,
+        "batch_size": 8,
+        "learning_rate": 4e-3,
+        "encoder": str(encoders / "camembert"),
+    }
+    right = []
+    for teacher in (None, TEACHER):
+        config = CamembertConfig(kind="camembert", teacher=teacher, **settings)
+        work = tmp_path / str(teacher is None)
+        work.mkdir()
+        given = fitting(few, work) if teacher else Fitting(3, work)
+        fitted = CamembertClassifier(config, InputConfig(before=0, after=0)).fit(
+            few["train"], splits["validation"], given
+        )
+        said = np.concatenate(fitted.predict_proba(splits["test"])).argmax(1)
+        right.append(float((said == np.concatenate([article.gold for article in splits["test"]])).mean()))
+    assert right[1] > right[0]
+
+
+@given(
+    labelled=st.lists(st.integers(1, 50), min_size=1, max_size=60),
+    taught=st.lists(st.integers(1, 50), max_size=60),
+    epochs=st.integers(1, 4),
+)
+def test_an_epoch_holds_all_labels_and_its_share_of_the_rest(
+    labelled: list[int], taught: list[int], epochs: int
+) -> None:
+    given = SimpleNamespace(num_train_epochs=float(epochs), seed=1, train_batch_size=4)
+    sampler = _Sampler(labelled + taught, len(labelled), given)  # type: ignore[arg-type]
+    seen: list[int] = []
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert len(order) == len(set(order)) == len(sampler)
+        assert set(range(len(labelled))) <= set(order)
+        sampler.set_epoch(epoch)
+        assert list(sampler) == order
+        seen += [place for place in order if place >= len(labelled)]
+    assert len(seen) == len(set(seen)) == len(taught) // epochs * epochs
