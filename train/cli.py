@@ -491,6 +491,8 @@ def _print_confusion(table: list[list[int]]) -> None:
 def main() -> None:
     """Run the command: exit code 0 done, 1 the work failed, 2 the user's input was wrong, 128 + N for signal N."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Else pydantic looks for plugins in every installed package: a twentieth of the start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
