@@ -91,8 +91,12 @@ def test_articles_without_labels_are_a_source_or_some_of_the_press_text(tmp_path
         ids.write_text(wrong, encoding="utf-8")
         with pytest.raises(SelonError, match=said):
             read_unlabelled(ids, source)
-    with pytest.raises(SelonError, match=r"none\.txt: cannot be read"):
-        read_unlabelled(tmp_path / "none.txt", source)
+    for name in ("none.txt", "articles.jsonl.gz"):
+        with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, or a \.txt"):
+            read_unlabelled(tmp_path / name, source)
+    source.write_text('{"text": "Oui.", "title": "\\ud800"}', encoding="utf-8")
+    with pytest.raises(SelonError, match="title: holds half a character"):
+        read_unlabelled(source, None)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.xz"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.schema import LABELS, Article, Label, SelonError, Sentence
-from train.splits import grouped_folds, groups, leakage, near_duplicates
+from train.splits import grouped_folds, groups, leakage, near_duplicates, without_reprints
 
 
 def article(article_id: str, *texts: str, labels: tuple[Label, ...] | None = None) -> Article:
@@ -44,6 +44,18 @@ def test_articles_too_short_for_shingles_are_near_only_when_equal() -> None:
     short = [article("a", "Trois mots ici."), article("b", "Trois  mots ici."), article("c", "Trois mots là.")]
     assert near_duplicates(short) == [(0, 1)]
     assert near_duplicates([]) == []
+
+
+def test_reprints_of_held_out_articles_are_left_out() -> None:
+    held_out = [article("a", *story(1)), article("s", "Trois mots ici.")]
+    others = [
+        article("b", *story(1)[1:4]),
+        article("c", *story(2)),
+        article("d", "Trois  mots ici."),
+        article("e", "Non."),
+    ]
+    assert [one.id for one in without_reprints(others, held_out)] == ["c", "e"]
+    assert without_reprints(others, []) == others
 
 
 def test_groups_join_chains() -> None:

@@ -19,13 +19,14 @@ from filelock import FileLock
 
 from train import tracking, training
 from train.bundle import read_bundle
-from train.classifiers.base import family
+from train.classifiers.base import Fitting, family
+from train.classifiers.camembert import CamembertClassifier
 from train.classifiers.tfidf import TfidfClassifier
 from train.comparison import compare, from_predictions
 from train.config import TrainConfig
 from train.config_file import load_config
-from train.corpus import read_articles
-from train.schema import LABELS, SelonError
+from train.corpus import content_key, read_articles
+from train.schema import LABELS, Article, SelonError
 
 
 def _config(*overrides: str) -> TrainConfig:
@@ -132,7 +133,7 @@ def test_splits_that_leak_or_lack_a_label(project: Path) -> None:
     assert list((project / "mlruns").iterdir()) == []  # refused before anything was written
 
 
-def test_unlabelled_articles_teach_unless_they_are_held_out(project: Path) -> None:
+def test_unlabelled_articles_teach_unless_they_are_held_out(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"article_id": f"u{n}", "text": f"Le maire du village numéro {n} dément. Il pleut."} for n in range(9)]
     path = project / "other.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -144,10 +145,37 @@ def test_unlabelled_articles_teach_unless_they_are_held_out(project: Path) -> No
     run = tracking._client().get_run(training.train(config).run_id)
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"train", "validation", "test", "unlabelled"}
 
-    held = {"article_id": "u9", "text": data.test[0].text}
-    path.write_text(json.dumps(held) + "\n", encoding="utf-8")
-    with pytest.raises(SelonError, match="u9 of unlabelled is near to"):
-        training.read_data(config)
+    model = read_bundle(tracking.resolve(f"runs:/{run.info.run_id}"))
+    assert {content_key(one) for one in data.unlabelled} <= set(model.trained_on)
+    assert "**Taught** by a baseline's probabilities for 18 other sentences" in (
+        tracking.resolve(f"runs:/{run.info.run_id}") / "README.md"
+    ).read_text(encoding="utf-8")
+
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"article_id": "u9", "text": data.test[0].text}) + "\n")
+    assert training.read_data(config).unlabelled == data.unlabelled
+    assert "data.unlabelled: 1 articles are left out" in capsys.readouterr().err
+
+
+def test_in_cross_validation_each_fold_has_a_teacher_that_has_not_seen_the_rest(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(project / "configs/petit.yaml", TrainConfig, ["model.epochs=1"])
+    data = training.read_data(config)
+    unlabelled = [*data.train[:3], Article.alone("Le maire dément.")]
+    monkeypatch.setattr(training, "read_data", lambda config: replace(data, unlabelled=unlabelled))
+    given: list[Fitting] = []
+
+    def fit(self: CamembertClassifier, train: Any, validation: Any, fitting: Fitting) -> None:
+        assert not {one.id for one in fitting.unlabelled} - {one.id for one in train} - {""}
+        given.append(fitting)
+
+    monkeypatch.setattr(CamembertClassifier, "fit", fit)
+    monkeypatch.setattr(
+        CamembertClassifier, "predict_proba", lambda self, some: [np.full((len(a), 4), 0.25) for a in some]
+    )
+    training.cross_validate(config, 2)
+    assert sum(len(one.unlabelled) for one in given) == 3 + 2
 
 
 # --- interrupted -----------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def load_config(path: Path | str, schema: type[Model], overrides: Sequence[str] 
                 problems.append(f"unknown key {'.'.join(place)}: remove it or mend its spelling")
             else:
                 message = item["msg"].removeprefix("Value error, ")
-                problems.append(f"{'.'.join(place) or 'the config'}: {message} (got {item['input']!r:.60})")
+                problems.append(f"{'.'.join(place)}: {message} (got {item['input']!r:.60})" if place else message)
         raise SelonError(f"{path}: " + "; ".join(problems)) from None
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import lzma
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,6 +46,9 @@ class StandoffArticle(BaseModel):
     stratum: StrictStr = ""
     sha256: StrictStr
     sentences: Annotated[tuple[StandoffSentence, ...], Field(min_length=1)]
+
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -127,17 +131,23 @@ def join(standoff: Sequence[StandoffArticle], source: Path, name: str, partial: 
 def read_unlabelled(path: Path, press: Path | str | None) -> list[Article]:
     """Return articles without labels: a source's, or (``.txt``, an id a line) those of the press text.
 
-    Raises SelonError for an id that the press text lacks, and where there is no article at all.
+    Raises SelonError for an id that the press text lacks, for text that no tokenizer takes, and where there is no
+    article at all.
     """
+    if not path.exists() or not (path.is_dir() or path.name.endswith((".txt", ".jsonl", ".jsonl.xz", ".parquet"))):
+        raise SelonError(f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, or a .txt file of ids")
     if path.suffix == ".txt":
         try:
-            wanted = set(path.read_text(encoding="utf-8").split())
+            wanted = set(path.read_text(encoding="utf-8-sig").split())
         except (OSError, UnicodeDecodeError) as error:
             raise SelonError(f"{path}: cannot be read ({error}); name a file with an article id a line") from None
         source = text_source(press)
         documents = [document for document in read_documents(source) if document.id in wanted]
         if missing := wanted - {document.id for document in documents}:
-            raise SelonError(f"{path}: {len(missing)} of {len(wanted)} ids ({min(missing)}, …) are not in {source}")
+            raise SelonError(
+                f"{path}: {len(missing)} of {len(wanted)} ids ({min(missing)}, …) are not in {source}; give a source "
+                "with ids (articles.jsonl, parsed/N.json), or train without: model.teacher=null data.unlabelled=[]"
+            )
     else:
         documents = list(read_documents(path))
     articles = [
@@ -146,7 +156,7 @@ def read_unlabelled(path: Path, press: Path | str | None) -> list[Article]:
         if (spans := segment(document.text))
     ]
     if not articles:
-        raise SelonError(f"{path}: no article in it; name one with articles, or leave data.unlabelled out")
+        raise SelonError(f"{path}: no article in it; the text is read from `text` (or `article`), with `title`")
     return articles
 
 
@@ -219,6 +229,8 @@ def _document(row: object, document_id: str) -> Document:
     fields = ("title", "heading", "summary", "article", "text")
     if wrong := [key for key in fields if not isinstance(row.get(key, ""), str | None)]:
         raise ValueError(f"{', '.join(wrong)}: text is wanted")
+    if halves := [key for key in fields if _HALF.search(row.get(key) or "")]:
+        raise ValueError(f"{', '.join(halves)}: holds half a character (a lone surrogate)")
     parts = (row.get("heading") or row.get("summary"), row.get("article") or row.get("text"))
     return Document(document_id, row.get("title") or "", "\n".join(part for part in parts if part))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from train.corpus import content_key
@@ -18,14 +18,7 @@ _SAME = 0.3
 
 def near_duplicates(articles: Sequence[Article]) -> list[tuple[int, int]]:
     """Return the pairs (by place, first < second) of articles that share much of their wording."""
-    holders: dict[int, list[int]] = defaultdict(list)
-    sizes = []
-    for place, article in enumerate(articles):
-        words = re.findall(r"\w+", " ".join(article.sentence_texts).lower())
-        shingles = {hash(tuple(words[i : i + _SHINGLE])) for i in range(len(words) - _SHINGLE + 1)}
-        sizes.append(len(shingles))
-        for shingle in shingles:
-            holders[shingle].append(place)
+    holders, sizes = _index(articles)
     shared: dict[tuple[int, int], int] = defaultdict(int)
     for places in holders.values():
         for i, first in enumerate(places):
@@ -38,6 +31,37 @@ def near_duplicates(articles: Sequence[Article]) -> list[tuple[int, int]]:
         if first != place:
             pairs.add((first, place))
     return sorted(pairs)
+
+
+def without_reprints(articles: Sequence[Article], held_out: Sequence[Article]) -> list[Article]:
+    """Return the articles that share little of their wording with any that is held out; in linear time."""
+    holders, sizes = _index(held_out)
+    contents = {content_key(article) for article in held_out}
+
+    def is_reprint(article: Article) -> bool:
+        shingles = _shingles(article)
+        shared = Counter(place for shingle in shingles for place in holders.get(shingle, ()))
+        near = any(n >= _SAME * min(sizes[place], len(shingles)) for place, n in shared.items())
+        return near or content_key(article) in contents
+
+    return [article for article in articles if not is_reprint(article)]
+
+
+def _index(articles: Sequence[Article]) -> tuple[dict[int, list[int]], list[int]]:
+    """Return which articles, by place, hold which shingle; and how many each holds."""
+    holders: dict[int, list[int]] = defaultdict(list)
+    sizes = []
+    for place, article in enumerate(articles):
+        shingles = _shingles(article)
+        sizes.append(len(shingles))
+        for shingle in shingles:
+            holders[shingle].append(place)
+    return holders, sizes
+
+
+def _shingles(article: Article) -> set[int]:
+    words = re.findall(r"\w+", " ".join(article.sentence_texts).lower())
+    return {hash(tuple(words[i : i + _SHINGLE])) for i in range(len(words) - _SHINGLE + 1)}
 
 
 def groups(articles: Sequence[Article]) -> list[int]:

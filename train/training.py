@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from train import __version__, metrics, tracking
 from train.atomic import whole_folder
@@ -36,7 +37,7 @@ from train.labeller import Labeller
 from train.press import read_unlabelled
 from train.schema import LABELS, Article, Probabilities, SelonError
 from train.segmentation import segment
-from train.splits import grouped_folds, groups, leakage
+from train.splits import grouped_folds, groups, leakage, without_reprints
 
 #: A short article whose predictions are kept in each bundle, to see that it still answers the same.
 _GOLDEN_TITLE = "Une usine dans le doute"
@@ -71,22 +72,24 @@ class Trained:
 def read_data(config: TrainConfig) -> Data:
     """Read the splits and refuse articles that stand, by id or wording, in two of them.
 
-    Of the unlabelled articles only those are refused that are near to validation or test.
+    Unlabelled articles that are near to validation or test are left out.
     """
     splits = {
         name: read_all([project_path(path) for path in getattr(config.data, name)], _press(config))
         for name in ("train", "validation", "test")
     }
-    paths = [project_path(path) for path in config.data.unlabelled]
-    unlabelled = [article for path in paths for article in read_unlabelled(path, _press(config))]
-    held_out = {name: splits[name] for name in ("validation", "test")}
-    leaks = leakage(splits) + (leakage({**held_out, "unlabelled": unlabelled}) if unlabelled else [])
+    leaks = leakage(splits)
     if leaks:
         raise SelonError(leaks[0] + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""))
     for name in ("train", "validation"):
         missing = set(LABELS) - {label for article in splits[name] for label in article.labels or ()}
         if missing:
             raise SelonError(f"data.{name}: no sentence is labelled {', '.join(sorted(missing))}; add some")
+    paths = [project_path(path) for path in config.data.unlabelled]
+    found = [article for path in paths for article in read_unlabelled(path, _press(config))]
+    unlabelled = without_reprints(found, splits["validation"] + splits["test"])
+    if near := len(found) - len(unlabelled):
+        Console(stderr=True).print(f"data.unlabelled: {near} articles are left out, near to validation or test")
     return Data(**splits, unlabelled=unlabelled)
 
 
@@ -143,8 +146,9 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
         _log_inputs(config, data, run)
         for fold, (rest, out) in enumerate(parts):
             classifier = family(config.model.kind)(config.model, config.input)
+            unlabelled = without_reprints(data.unlabelled, out)
             with tempfile.TemporaryDirectory(prefix="selon-") as work:
-                classifier.fit(rest, data.validation, Fitting(config.seed, Path(work), unlabelled=data.unlabelled))
+                classifier.fit(rest, data.validation, Fitting(config.seed, Path(work), unlabelled=unlabelled))
             held += out
             predicted += classifier.predict_proba(out)
             so_far = summarise(held, predicted, "cross-validation")
@@ -202,7 +206,7 @@ def save(
         input=config.input,
         review_below=metrics.review_threshold(stacked, gold, config.review_error),
         corpus=fingerprint(data.train),
-        trained_on=tuple(sorted(content_key(article) for article in data.train + data.validation)),
+        trained_on=tuple(sorted(content_key(article) for article in data.train + data.validation + data.unlabelled)),
         config=config.model_dump(mode="json"),
         training_seconds=round(seconds, 1),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -263,10 +267,10 @@ def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
     """Log config and data, before there is anything that could be resumed."""
     tracking.log_parameters(config.model_dump(mode="json"))
     run.json(config.model_dump(mode="json"), "config.json")
-    for name in ("train", "validation", "test", *(["unlabelled"] if data.unlabelled else [])):
-        articles: list[Article] = getattr(data, name)
+    for name, articles in vars(data).items():
         rows = [{"article_id": a.id, "sentences": len(a), **Counter(a.labels or ())} for a in articles]
-        tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)), name)
+        if rows:
+            tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)), name)
 
 
 def _checkpoints(config: TrainConfig, data: Data, start: Mapping[str, str]) -> Path:

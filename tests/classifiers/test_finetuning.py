@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from train.classifiers import finetuning
 from train.classifiers.base import Fitting
 from train.classifiers.camembert import CamembertClassifier, encode
-from train.config import CamembertConfig, InputConfig
+from train.config import CamembertConfig, InputConfig, TfidfConfig
 from train.corpus import read_articles
 from train.inputs import build_inputs
 from train.metrics import confusion, macro_f1
@@ -141,16 +141,23 @@ class KilledError(Exception):
 def _fit(
     encoders: Path, splits: Splits, checkpoints: Path, resume: bool = False, kill_at: int | None = None
 ) -> dict[str, torch.Tensor]:
-    """Fine-tune 30 steps (three epochs of ten), a checkpoint each five; return the weights."""
+    """Fine-tune 30 steps (three epochs of ten), a checkpoint each five; return the weights.
+
+    Steps are of two groups, and a third of what a teacher labels comes in each epoch.
+    """
     checkpoints.mkdir(exist_ok=True)
-    config = _config(encoders, "camembert", epochs=3, save_steps=5)
+    teacher = TfidfConfig(kind="tfidf", max_iter=5)
+    config = _config(encoders, "camembert", epochs=3, save_steps=5, teacher=teacher)
 
     def log(values: dict[str, float], step: int) -> None:
         if kill_at is not None and "loss" in values and step >= kill_at:
             raise KilledError
 
     classifier = CamembertClassifier(config, INPUTS)
-    classifier.fit(splits["train"][:10], splits["validation"][:4], Fitting(3, checkpoints, resume, log))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "_AT_ONCE", 4)
+        fitting = Fitting(3, checkpoints, resume, log, splits["train"][8:14])
+        classifier.fit(splits["train"][:8], splits["validation"][:4], fitting)
     model = AutoModelForSequenceClassification.from_pretrained(classifier._ready().folder)
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
@@ -174,7 +181,7 @@ def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
 
 
 def test_two_whole_checkpoints_are_kept_and_nothing_half_written(interrupted: Path) -> None:
-    assert sorted(path.name for path in interrupted.iterdir()) == ["step-00000015", "step-00000020"]
+    assert sorted(path.name for path in interrupted.iterdir()) == ["step-00000015", "step-00000020", "taught.npy"]
     latest = finetuning.latest_checkpoint(interrupted)
     assert latest is not None
     assert latest.name == "step-00000020"

@@ -16,8 +16,9 @@ import pytest
 
 from train.corpus import Row, join_file, read_all, read_articles
 from train.normalisation import normalise
+from train.press import read_unlabelled
 from train.schema import LABELS, Article
-from train.splits import leakage
+from train.splits import leakage, without_reprints
 
 ROOT = Path(__file__).parent.parent.parent
 CORPUS = ROOT / "data/corpus"
@@ -113,6 +114,8 @@ def test_nothing_leaks_from_the_held_out_press_articles(articles: list[Article])
         for name in ("train", "train-2", "train-3", "validation", "dev")
     }
     train = [article for name in ("train", "train-2", "train-3") for article in press.pop(name)]
+    unlabelled = read_unlabelled(ROOT / "data/press/unlabelled.txt", PRESS)
+    assert without_reprints(unlabelled, [*press["dev"], *press["validation"], *articles]) == unlabelled
     assert len(press["dev"]) == 20
     assert leakage({"train": [*articles, *train], **press}) == []
 

@@ -36,6 +36,7 @@ from train.atomic import whole_folder
 from train.bundle import Int8Check, hashes
 from train.classifiers.base import Fitting
 from train.classifiers.camembert import GRAPH, encode
+from train.classifiers.dropout import draw_bytes
 from train.classifiers.exporting import export, fold_temperature, has_types, verify
 from train.classifiers.first_place import read_first_place
 from train.classifiers.halving import halve_graph, round_weights, save_half
@@ -43,7 +44,6 @@ from train.classifiers.layer_decay import parameter_groups
 from train.classifiers.quantisation import quantise_or_refuse
 from train.classifiers.teaching import teach
 from train.config import CamembertConfig, InputConfig, project_path
-from train.dropout import draw_bytes
 from train.inputs import build_inputs, drop_context
 from train.metrics import confusion, f1_scores, fit_temperature, macro_f1
 from train.schema import LABELS, Article, Probabilities, SelonError
@@ -345,7 +345,7 @@ def _mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Ten
 
     ``labels`` are probabilities, shape (inputs, 4); Trainer counts all of them as items.
     """
-    return cross_entropy(outputs.logits, labels, reduction="sum") * labels.shape[1] / num_items_in_batch
+    return cross_entropy(outputs.logits, labels, reduction="sum") * labels.shape[1] / num_items_in_batch.sum()
 
 
 def _figures(prediction: Any) -> dict[str, float]:

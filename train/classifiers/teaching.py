@@ -18,6 +18,8 @@ from train.config import InputConfig, TfidfConfig
 from train.schema import Article, Probabilities
 
 _FILE = "taught.npy"
+#: Articles that the teacher labels together: its features are wide.
+_AT_ONCE = 200
 
 
 def teach(
@@ -39,7 +41,8 @@ def teach(
     with Console(stderr=True).status(f"a baseline learns the labels, to give {count:,} sentences theirs"):
         baseline = family(teacher.kind)(teacher, inputs)
         baseline.fit(train, validation, Fitting(fitting.seed, fitting.checkpoints))
-        taught = np.concatenate(baseline.predict_proba(fitting.unlabelled))
+        some = (fitting.unlabelled[i : i + _AT_ONCE] for i in range(0, len(fitting.unlabelled), _AT_ONCE))
+        taught = np.concatenate([rows for articles in some for rows in baseline.predict_proba(articles)])
     with whole_binary(kept) as file:
         np.save(file, taught, allow_pickle=False)
     return taught

@@ -6,7 +6,7 @@ import torch
 
 
 def draw_bytes(model: torch.nn.Module) -> None:
-    """Let a model's dropout draw bytes, in place; its shares are rounded to 256ths."""
+    """Let a model's dropout modules draw bytes, in place; their shares are rounded to 256ths."""
     for module in model.modules():
         if type(module) is torch.nn.Dropout:
             module.__class__ = _ByteDropout
@@ -14,7 +14,7 @@ def draw_bytes(model: torch.nn.Module) -> None:
 
 class _ByteDropout(torch.nn.Dropout):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        dropped = round(256 * self.p)
+        dropped = min(round(256 * self.p), 255)
         if not self.training or not dropped:
             return input
         drawn = torch.randint(-(2**63), 2**63 - 1, (-(-input.numel() // 8),), device=input.device)

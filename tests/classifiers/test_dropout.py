@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.dropout import draw_bytes
+from train.classifiers.dropout import draw_bytes
 
 
 def dropout(share: float) -> torch.nn.Module:
