@@ -22,7 +22,7 @@ from train.config import CamembertConfig, InputConfig, TfidfConfig
 from train.corpus import read_articles
 from train.inputs import build_inputs
 from train.metrics import confusion, macro_f1
-from train.schema import LABELS, Article, SelonError
+from train.schema import LABELS, Article
 
 ARCHITECTURES = ("camembert", "roberta", "deberta-v2")
 INPUTS = InputConfig(before=0, after=0)
@@ -223,32 +223,3 @@ def test_a_damaged_checkpoint_is_passed_over(spoil: str, interrupted: Path, tmp_
     assert found.name == "step-00000015"
     shutil.rmtree(found)
     assert finetuning.latest_checkpoint(checkpoints) is None
-
-
-# --- encoders that cannot be used ------------------------------------------------------------------------
-
-
-def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
-    with pytest.raises(SelonError, match=r"almanach/camembert-base: cannot be had .* model\.encoder to its folder"):
-        finetuning.load_encoder(CamembertConfig(kind="camembert", encoder="almanach/camembert-base"))
-
-
-def test_a_folder_that_is_missing_or_holds_no_encoder(project: Path) -> None:
-    with pytest.raises(SelonError, match="there is no such encoder; `selon pretrain` makes one"):
-        finetuning.load_encoder(CamembertConfig(kind="camembert", encoder="data/petit/encoder"))
-    with pytest.raises(SelonError, match="no encoder that transformers can load"):
-        finetuning.load_encoder(CamembertConfig(kind="camembert", encoder="configs"))
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_inputs_longer_than_the_encoder_reads(kind: str, encoders: Path) -> None:
-    finetuning.load_encoder(_config(encoders, kind, max_length=64))
-    with pytest.raises(SelonError, match=r"model\.max_length: 65 is more than the 64 tokens"):
-        finetuning.load_encoder(_config(encoders, kind, max_length=65))
-
-
-def test_the_first_place_can_start_as_the_mask(encoders: Path) -> None:
-    for starts in (True, False):
-        model, tokenizer = finetuning.load_encoder(_config(encoders, "camembert", start_from_mask=starts))
-        pieces = model.get_input_embeddings().weight
-        assert torch.equal(pieces[tokenizer.cls_token_id], pieces[tokenizer.mask_token_id]) == starts

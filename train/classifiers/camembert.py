@@ -93,7 +93,7 @@ class CamembertClassifier(Classifier):
 
     def check(self) -> None:
         """Refuse an encoder that is missing, out of reach, or cannot read ``max_length`` tokens."""
-        from train.classifiers.finetuning import load_encoder
+        from train.classifiers.loading import load_encoder
 
         load_encoder(self.model)
 

@@ -1,0 +1,40 @@
+"""Encoders made ready: those that cannot be used are refused with the remedy, and the first place may start anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from train.classifiers.loading import load_encoder
+from train.config import CamembertConfig
+from train.schema import SelonError
+
+
+def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    with pytest.raises(SelonError, match=r"almanach/camembert-base: cannot be had .* model\.encoder to its folder"):
+        load_encoder(CamembertConfig(kind="camembert", encoder="almanach/camembert-base"))
+
+
+def test_a_folder_that_is_missing_or_holds_no_encoder(project: Path) -> None:
+    with pytest.raises(SelonError, match="there is no such encoder; `selon pretrain` makes one"):
+        load_encoder(CamembertConfig(kind="camembert", encoder="data/petit/encoder"))
+    with pytest.raises(SelonError, match="no encoder that transformers can load"):
+        load_encoder(CamembertConfig(kind="camembert", encoder="configs"))
+
+
+@pytest.mark.parametrize("kind", ["camembert", "roberta", "deberta-v2"])
+def test_inputs_longer_than_the_encoder_reads(kind: str, encoders: Path) -> None:
+    load_encoder(CamembertConfig(kind="camembert", encoder=str(encoders / kind), max_length=64))
+    with pytest.raises(SelonError, match=r"model\.max_length: 65 is more than the 64 tokens"):
+        load_encoder(CamembertConfig(kind="camembert", encoder=str(encoders / kind), max_length=65))
+
+
+def test_the_first_place_can_start_as_the_mask(encoders: Path) -> None:
+    for starts in (True, False):
+        folder = str(encoders / "camembert")
+        config = CamembertConfig(kind="camembert", encoder=folder, max_length=48, start_from_mask=starts)
+        model, tokenizer = load_encoder(config)
+        pieces = model.get_input_embeddings().weight
+        assert torch.equal(pieces[tokenizer.cls_token_id], pieces[tokenizer.mask_token_id]) == starts
