@@ -44,7 +44,7 @@ from train.schema import LABELS, Article, Probabilities
 
 _MANIFEST = "manifest.json"
 #: Inputs that go through the network together on a CPU; a step gathers the gradients of several such groups. More
-#: would leave its caches (32 at 3 x 256 are an eighth slower).
+#: would leave its caches (32 at 3 x 256 are an eighth slower on one thread, though not on two).
 _AT_ONCE = 16
 
 
