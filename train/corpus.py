@@ -24,7 +24,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, field_validator
 
 from train.press import Joined, StandoffArticle, join, text_source
-from train.schema import LABELS, Article, Label, SelonError, Sentence
+from train.schema import HALF_CHARACTER, LABELS, Article, Label, SelonError, Sentence
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -78,7 +78,7 @@ class Row(BaseModel):
     @field_validator("text", "title")
     @classmethod
     def _whole_characters(cls, value: str) -> str:
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if HALF_CHARACTER.search(value):
             raise ValueError("text holds half a character (a lone surrogate), which no file or tokenizer takes")
         return value
 

@@ -13,7 +13,6 @@ import hashlib
 import json
 import lzma
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +22,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from train.schema import Article, Label, SelonError, Sentence
+from train.schema import HALF_CHARACTER, Article, Label, SelonError, Sentence
 from train.segmentation import segment
 
 
@@ -46,9 +45,6 @@ class StandoffArticle(BaseModel):
     stratum: StrictStr = ""
     sha256: StrictStr
     sentences: Annotated[tuple[StandoffSentence, ...], Field(min_length=1)]
-
-
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -229,7 +225,7 @@ def _document(row: object, document_id: str) -> Document:
     fields = ("title", "heading", "summary", "article", "text")
     if wrong := [key for key in fields if not isinstance(row.get(key, ""), str | None)]:
         raise ValueError(f"{', '.join(wrong)}: text is wanted")
-    if halves := [key for key in fields if _HALF.search(row.get(key) or "")]:
+    if halves := [key for key in fields if HALF_CHARACTER.search(row.get(key) or "")]:
         raise ValueError(f"{', '.join(halves)}: holds half a character (a lone surrogate)")
     parts = (row.get("heading") or row.get("summary"), row.get("article") or row.get("text"))
     return Document(document_id, row.get("title") or "", "\n".join(part for part in parts if part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -17,6 +18,9 @@ LABELS: tuple[Label, ...] = get_args(Label)
 
 #: One row a sentence, one column a label in the order of ``LABELS``; rows sum to 1.
 Probabilities = NDArray[np.float64]
+
+#: Half a character (a lone surrogate): JSON can carry it, but no file or tokenizer takes it.
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 class SelonError(Exception):

@@ -276,8 +276,7 @@ def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
 def _checkpoints(config: TrainConfig, data: Data, start: Mapping[str, str]) -> Path:
     """Return the folder whose name stands for all that a training depends on: another one must not go on from it."""
     # One by one, since their order is that of the batches.
-    splits = (data.train, data.validation, data.test, data.unlabelled)
-    articles = [[fingerprint([article]) for article in split] for split in splits]
+    articles = [[fingerprint([article]) for article in split] for split in vars(data).values()]
     key = hashlib.sha256(json.dumps([config.model_dump(mode="json"), dict(start), articles]).encode()).hexdigest()[:12]
     return project_root() / "mlruns" / "checkpoints" / f"{config.name}-{key}"
 

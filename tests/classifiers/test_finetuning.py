@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,6 @@ from train.classifiers import finetuning
 from train.classifiers.base import Fitting
 from train.classifiers.camembert import CamembertClassifier, encode
 from train.config import CamembertConfig, InputConfig, TfidfConfig
-from train.corpus import read_articles
 from train.inputs import build_inputs
 from train.metrics import confusion, macro_f1
 from train.schema import LABELS, Article
@@ -35,12 +34,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def splits(make_project: Callable[[], Path]) -> Splits:
-    root = make_project()
-    return {name: read_articles(root / f"data/corpus/{name}.jsonl") for name in ("train", "validation", "test")}
 
 
 def _config(encoders: Path, kind: str, **changes: object) -> CamembertConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,17 +15,10 @@ from train.classifiers.base import Fitting
 from train.classifiers.camembert import CamembertClassifier
 from train.classifiers.finetuning import _Sampler
 from train.config import CamembertConfig, InputConfig, TfidfConfig
-from train.corpus import read_articles
 from train.schema import Article
 
 TEACHER = TfidfConfig(kind="tfidf", max_iter=5)
 Splits = dict[str, list[Article]]
-
-
-@pytest.fixture(scope="module")
-def splits(make_project: Callable[[], Path]) -> Splits:
-    root = make_project()
-    return {name: read_articles(root / f"data/corpus/{name}.jsonl") for name in ("train", "validation", "test")}
 
 
 def fitting(splits: Splits, folder: Path, resume: bool = False) -> Fitting:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 from train.labelling.choices import Kind
 from train.labelling.items import LONGEST, Item
 from train.labelling.pages import Page, read_page
-from train.schema import SelonError
+from train.schema import HALF_CHARACTER, SelonError
 
 _ID_COLUMNS = ("article_id", "id")
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         for said in (self.title, *self.columns):
-            if _HALF_CHARACTER.search(said):
+            if HALF_CHARACTER.search(said):
                 raise SelonError(f"{said!r} is not UTF-8; give titles and columns as the terminal's UTF-8")
 
     @property
@@ -147,5 +145,5 @@ def _check(source: Source) -> None:
     if len(source.text) > LONGEST:
         raise ValueError(f"{len(source.text):,} characters, more than the {LONGEST:,} of an article; cut it")
     cells = (source.id, source.text, source.title, json.dumps(source.kept, ensure_ascii=False))
-    if any(_HALF_CHARACTER.search(cell) for cell in cells):
+    if any(HALF_CHARACTER.search(cell) for cell in cells):
         raise ValueError("not UTF-8, or half a character (a lone surrogate)")

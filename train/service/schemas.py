@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from train.bundle import HeldOut
 from train.cues import Kind
-from train.schema import Label
+from train.schema import HALF_CHARACTER, Label
 
 #: Articles of one request; the size of a body bounds them too.
 MOST_ARTICLES = 100
@@ -18,7 +18,7 @@ _TITLE = 1000
 
 def whole_characters(text: str) -> str:
     """Refuse half a character (a lone surrogate), which JSON can carry but no tokenizer takes."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if HALF_CHARACTER.search(text):
         raise ValueError("holds half a character (a lone surrogate)")
     return text
 
