@@ -103,15 +103,22 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
         alone.write_text(
             json.dumps([_plain(one) for article in articles for one in _singly(article)]), encoding="utf-8"
         )
-        page = folder / "article.txt"
+        page, line = folder / "article.txt", folder / "sentence.txt"
         page.write_text(articles[0].text, encoding="utf-8")
+        line.write_text(articles[0].sentence_texts[0], encoding="utf-8")
         rows = {}
         say("start to first label")
         for key, what, context, command in (
-            ("start", "start to first label: selon label", True, ["train", "label", str(page), "--model", str(petit)]),
-            ("slow start", "start to first label: pipeline", False, [_SIDE, "first", str(petit), str(whole)]),
+            ("start", "start to first label: selon label", False, ["train", "label", line, "--model", petit_alone]),
+            ("slow start", "start to first label: pipeline", False, [_SIDE, "first", petit, whole]),
+            (
+                "page",
+                f"start to {len(articles[0])} labels: selon label",
+                True,
+                ["train", "label", page, "--model", petit],
+            ),
         ):
-            starts = [_measured([sys.executable, "-m", *command]) for _ in range(repeats)]
+            starts = [_measured([sys.executable, "-m", *map(str, command)]) for _ in range(repeats)]
             memory = max(one[2] for one in starts)
             rows[key] = Row(what, "petit fp32", context, median(one[0] for one in starts), "s", memory)
         encoder = project_path(ENCODER)
