@@ -10,6 +10,7 @@ import os
 import random
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from train.segmentation import segment
 
 ROOT = Path(__file__).parent.parent
 DEV = ROOT / "data/press/dev.jsonl"
-PRESS_LAYER = ["train", "train-2", "train-3", "validation", "dev"]
+PRESS_LAYER = ["train", "train-2", "train-3", "train-4", "train-5", "validation", "dev"]
 PRESS = Path(os.environ.get("SELON_PRESS", ROOT.parent / "shared/press/articles.jsonl.xz"))
 needs_press = pytest.mark.skipif(not PRESS.is_file(), reason="the press text is not here: set SELON_PRESS")
 
@@ -74,29 +75,21 @@ def join_one(source: Path, text: str = "\n".join(PARAGRAPHS), partial: bool = Fa
     return join([StandoffArticle.model_validate(standoff(text))], source, "labels.jsonl", partial)
 
 
-def test_articles_without_labels_are_a_source_or_some_of_the_press_text(tmp_path: Path) -> None:
+def test_articles_without_labels(tmp_path: Path) -> None:
     source = tmp_path / "articles.jsonl"
     rows = [{"article_id": "orange_7", "title": TITLE, "text": "Oui. Non."}, {"text": "Si."}, {"text": " "}]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    first, second = read_unlabelled(source, None)
+    first, second = read_unlabelled(source)
     assert first == Article("orange_7", "Oui. Non.", (Sentence(0, 4), Sentence(5, 9)), title=TITLE)
     assert (second.id, second.labels) == ("articles:2", None)
-    ids = tmp_path / "some.txt"
-    ids.write_text("orange_7\n", encoding="utf-8")
-    assert read_unlabelled(ids, source) == [first]
-    for wrong, said in (
-        ("orange_7\norange_8\n", r"some\.txt: 1 of 2 ids \(orange_8, …\) are not in"),
-        ("", "no article"),
-    ):
-        ids.write_text(wrong, encoding="utf-8")
+    assert read_unlabelled(tmp_path) == [first, replace(second, id=f"{tmp_path.stem}:2")]
+    for name in ("none.jsonl", "articles.jsonl.gz"):
+        with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, or a folder"):
+            read_unlabelled(tmp_path / name)
+    for wrong, said in (('{"text": " "}', "no article"), ('{"text": "Oui.", "title": "\\ud800"}', "half a character")):
+        source.write_text(wrong, encoding="utf-8")
         with pytest.raises(SelonError, match=said):
-            read_unlabelled(ids, source)
-    for name in ("none.txt", "articles.jsonl.gz"):
-        with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, or a \.txt"):
-            read_unlabelled(tmp_path / name, source)
-    source.write_text('{"text": "Oui.", "title": "\\ud800"}', encoding="utf-8")
-    with pytest.raises(SelonError, match="title: holds half a character"):
-        read_unlabelled(source, None)
+            read_unlabelled(source)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.xz"])
@@ -315,9 +308,7 @@ def test_the_committed_press_layer_holds_no_text(name: str) -> None:
 def test_no_article_stands_in_two_files_of_the_press_layer() -> None:
     files = [(ROOT / f"data/press/{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in PRESS_LAYER]
     ids = [json.loads(line)["article_id"] for lines in files for line in lines]
-    assert len(ids) == 2947
-    ids += (ROOT / "data/press/unlabelled.txt").read_text(encoding="utf-8").split()
-    assert len(set(ids)) == len(ids) == 2947 + 2188
+    assert len(set(ids)) == len(ids) == 2947 + 2188 + 704
 
 
 @pytest.mark.parametrize(("name", "size", "disputes"), [("train-2", 17262, 564), ("train-3", 17907, 599)])
@@ -328,6 +319,14 @@ def test_two_annotators_who_agree_are_not_overruled(name: str, size: int, disput
     assert (len(sentences), len(disputed)) == (size, disputes)
     assert all(one["label"] in one["annotations"] for one in disputed)
     assert all(one["label"] == one["annotations"][0] for one in sentences if len(set(one["annotations"])) == 1)
+
+
+@pytest.mark.parametrize(("name", "size", "overruled"), [("train-4", 36000, 162), ("train-5", 13000, 120)])
+def test_one_annotator_was_seldom_overruled(name: str, size: int, overruled: int) -> None:
+    with (ROOT / f"data/press/{name}.jsonl").open(encoding="utf-8") as file:
+        sentences = [sentence for line in file for sentence in json.loads(line)["sentences"]]
+    assert len(sentences) == size
+    assert sum(one["label"] != one["annotations"][0] for one in sentences) == overruled
 
 
 @pytest.fixture(scope="module")

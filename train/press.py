@@ -124,31 +124,16 @@ def join(standoff: Sequence[StandoffArticle], source: Path, name: str, partial: 
     return Joined(articles, found, wanted)
 
 
-def read_unlabelled(path: Path, press: Path | str | None) -> list[Article]:
-    """Return articles without labels: a source's, or (``.txt``, an id a line) those of the press text.
+def read_unlabelled(path: Path) -> list[Article]:
+    """Return the articles of a source of text, without labels.
 
-    Raises SelonError for an id that the press text lacks, for text that no tokenizer takes, and where there is no
-    article at all.
+    Raises SelonError where it cannot be read, for text that no tokenizer takes, and where there is no article at all.
     """
-    if not path.exists() or not (path.is_dir() or path.name.endswith((".txt", ".jsonl", ".jsonl.xz", ".parquet"))):
-        raise SelonError(f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, or a .txt file of ids")
-    if path.suffix == ".txt":
-        try:
-            wanted = set(path.read_text(encoding="utf-8-sig").split())
-        except (OSError, UnicodeDecodeError) as error:
-            raise SelonError(f"{path}: cannot be read ({error}); name a file with an article id a line") from None
-        source = text_source(press)
-        documents = [document for document in read_documents(source) if document.id in wanted]
-        if missing := wanted - {document.id for document in documents}:
-            raise SelonError(
-                f"{path}: {len(missing)} of {len(wanted)} ids ({min(missing)}, …) are not in {source}; give a source "
-                "with ids (articles.jsonl, parsed/N.json), or train without: model.teacher=null data.unlabelled=[]"
-            )
-    else:
-        documents = list(read_documents(path))
+    if not path.exists() or not (path.is_dir() or path.name.endswith((".jsonl", ".jsonl.xz", ".parquet"))):
+        raise SelonError(f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, or a folder of them")
     articles = [
         Article(document.id or f"{path.stem}:{number}", document.text, spans, title=document.title)
-        for number, document in enumerate(documents, start=1)
+        for number, document in enumerate(read_documents(path), start=1)
         if (spans := segment(document.text))
     ]
     if not articles:

@@ -85,8 +85,7 @@ def read_data(config: TrainConfig) -> Data:
         missing = set(LABELS) - {label for article in splits[name] for label in article.labels or ()}
         if missing:
             raise SelonError(f"data.{name}: no sentence is labelled {', '.join(sorted(missing))}; add some")
-    paths = [project_path(path) for path in config.data.unlabelled]
-    found = [article for path in paths for article in read_unlabelled(path, _press(config))]
+    found = [article for path in config.data.unlabelled for article in read_unlabelled(project_path(path))]
     unlabelled = without_reprints(found, splits["validation"] + splits["test"])
     if near := len(found) - len(unlabelled):
         Console(stderr=True).print(f"data.unlabelled: {near} articles are left out, near to validation or test")
