@@ -112,6 +112,26 @@ def test_cross_validation_pools_every_article(project: Path) -> None:
         training.cross_validate(_config(), 41)
 
 
+def test_a_cross_validation_that_stops_keeps_the_folds_it_finished(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, begun = TfidfClassifier.fit, []
+
+    def stops(self: TfidfClassifier, *given: Any) -> TfidfClassifier:
+        begun.append(given)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return fit(self, *given)
+
+    monkeypatch.setattr(TfidfClassifier, "fit", stops)
+    with pytest.raises(KeyboardInterrupt):
+        training.cross_validate(_config(), 2)
+    client = tracking._client()
+    (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    kept = json.loads(tracking.read_artifact(run.info.run_id, "cross-validation.predictions.json").read_text())
+    assert 0 < len(kept) == 40 - len(begun[0][0])
+
+
 def test_cross_validation_also_reports_each_file(project: Path) -> None:
     files = "data.train=[data/corpus/train.jsonl,data/corpus/test.jsonl]"
     (pooled, first, second), _ = training.cross_validate(_config(files, "data.test=[seeds]", "input.cues=false"), 2)

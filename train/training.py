@@ -152,11 +152,12 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
             predicted += classifier.predict_proba(out)
             so_far = summarise(held, predicted, "cross-validation")
             run.figures({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
+            # After each fold: one that is stopped can be compared as far as it went.
+            run.json(predictions_of(held, predicted), "cross-validation.predictions.json")
         reports = [summarise(held, predicted, "cross-validation"), *_by_file(config, held, predicted)]
         for report in reports:
             run.figures(report.figures())
         run.json(reports[0].model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
-        run.json(predictions_of(held, predicted), "cross-validation.predictions.json")
         _log_pictures(run, held, predicted, reports[0])
     return reports, run.id
 
