@@ -193,6 +193,21 @@ def test_corrections_with_one_key(page: Any, tmp_path: Path) -> None:
     annotations = [json.loads(line)["annotations"] for line in path.read_text("utf-8").splitlines()]
     assert annotations[:2] == [{"model": "denial", "reader": "background"}, {"model": "claim", "reader": "claim"}]
     assert annotations[2:] == [{"model": label} for label in before[2:]]  # the reader said nothing of the others
+    assert "Retirer" in str(page.get_attribute('[data-correct="claim"]', "title"))
+    page.focus(".sentence >> nth=1")
+    page.keyboard.press("a")  # chosen again: taken back
+    assert page.inner_text("#corrections-count") == "1 corrigée"
+    page.dblclick('[data-correct="denial"]')
+    page.keyboard.down("c")
+    page.keyboard.down("c")  # held down
+    page.keyboard.up("c")
+    assert _labels(page) == ["background", "background", *before[2:]]
+    page.click('[data-correct="background"]')
+    page.focus(".sentence >> nth=0")
+    page.keyboard.press("c")
+    assert _labels(page) == before
+    assert page.inner_text("#corrections-count") == ""
+    assert page.is_disabled("#corrections")
 
 
 def test_a_label_is_confirmed(page: Any) -> None:

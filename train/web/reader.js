@@ -14,7 +14,7 @@ let opened = null; // a file's own text: a text field changes its line breaks, a
 let asking = null; // the latest request for labels: it overtakes the ones before
 let held = null; // how often each label was right on held-out articles; undefined: not known
 let judged = new Map(); // sentence index → label that the reader chose; the model's own: confirmed
-let unsaved = false; // the reader judged a sentence since the last download
+let unsaved = false; // there are judgements that the last download may not hold
 let shown = new Set(); // labels that the filter keeps; empty: all
 let onlyReview = false;
 let current = null; // the sentence whose details are shown
@@ -273,12 +273,13 @@ function detail(sentence) {
   const label = labelOf(sentence);
   const rows = Object.entries(LABELS).map(([one, { name, key }]) => {
     const chosen = one === label;
+    const choosing = judged.get(sentence.index) === one ? "Retirer" : chosen ? "Confirmer" : "Corriger en";
     const bar = element("span", { className: "bar", "aria-hidden": "true" }, element("span", { className: `fill ${one}` }));
     bar.firstChild.style.setProperty("--share", sentence.probabilities[one]);
     return element(
       "button",
       { type: "button", className: `row${chosen ? " chosen" : ""}`, data: { correct: one }, "aria-pressed": String(chosen),
-        title: `${chosen ? "Confirmer" : "Corriger en"} « ${name.toLowerCase()} » (touche ${key.toUpperCase()})` },
+        title: `${choosing} « ${name.toLowerCase()} » (touche ${key.toUpperCase()})` },
       mark(one), element("span", { className: "name" }, name), bar,
       element("span", { className: "value" }, per.format(sentence.probabilities[one])),
       element("kbd", { "aria-hidden": "true" }, key.toUpperCase()),
@@ -295,7 +296,7 @@ function detail(sentence) {
     lines.push(element("p", { className: "warning" }, french(below)));
   }
   if (sentence.truncated) lines.push(element("p", { className: "warning" }, french("Phrase très longue : le modèle n’en a lu que le début.")));
-  lines.push(element("div", { className: "rows", role: "group", "aria-label": "Probabilités ; choisir corrige ou confirme" }, ...rows));
+  lines.push(element("div", { className: "rows", role: "group", "aria-label": "Probabilités ; choisir corrige, confirme ou retire" }, ...rows));
   const cues = new Map();
   for (const { text, kind } of sentence.cues) {
     if (kind !== "figure") cues.set(`${text.toLowerCase()} ${kind}`, kind === "quotation" ? KINDS[kind] : `${french("« ")}${text}${french(" »")} (${KINDS[kind]})`);
@@ -333,9 +334,11 @@ function provenance() {
 
 // --- correcting and walking -----------------------------------------------------------------------------
 
+// The label that the reader already chose, chosen again, is taken back.
 function correct(sentence, label) {
-  judged.set(sentence.index, label);
-  unsaved = true;
+  if (judged.get(sentence.index) === label) judged.delete(sentence.index);
+  else judged.set(sentence.index, label);
+  unsaved = judged.size > 0;
   refresh();
   detail(sentence);
 }
@@ -378,8 +381,9 @@ function key(event) {
     Escape: () => leave(event),
   };
   if (focused) moves.Enter = moves[" "] = () => { detail(focused); focusRow(); };
-  if (label && sentence) correct(sentence, label);
-  else if (moves[event.key]) moves[event.key]();
+  if (label && sentence) {
+    if (!event.repeat) correct(sentence, label); // a key held down chooses once
+  } else if (moves[event.key]) moves[event.key]();
   else return;
   event.preventDefault();
 }
@@ -441,7 +445,7 @@ $("detail").addEventListener("click", (event) => {
     hint();
   }
   const label = event.target.closest("[data-correct]")?.dataset.correct;
-  if (label && current) correct(current, label);
+  if (label && current && event.detail < 2) correct(current, label); // a double click chooses once
 });
 $("claims").addEventListener("click", (event) => {
   const go = event.target.closest("[data-go]");
