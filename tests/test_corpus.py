@@ -16,7 +16,7 @@ from train.corpus import (
     CorpusError,
     content_key,
     fingerprint,
-    join_file,
+    join_files,
     read_all,
     read_articles,
     read_text_with_labels,
@@ -153,7 +153,7 @@ def test_files_that_are_no_corpus(tmp_path: Path) -> None:
     assert problems(write(tmp_path)) == ["rows.jsonl: the file holds no rows"]
     assert problems(write(tmp_path, "", " ")) == ["rows.jsonl: the file holds no rows"]
     with pytest.raises(CorpusError, match="the file holds no rows"):
-        join_file(write(tmp_path), None, partial=True)
+        join_files([write(tmp_path)], None, partial=True)
     with pytest.raises(SelonError, match="there is no such file; name a labelled"):
         read_articles(tmp_path / "absent.jsonl")
     with pytest.raises(SelonError, match=r"no \.txt with its \.labels\.tsv in this folder"):

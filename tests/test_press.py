@@ -10,6 +10,7 @@ import os
 import random
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.corpus import join_file, read_articles
+from train.corpus import join_files, read_all, read_articles
 from train.metrics import NATURAL_SHARES
-from train.press import Joined, StandoffArticle, join, read_documents, read_unlabelled, text_source
+from train.press import Document, Joined, StandoffArticle, join, read_documents, read_unlabelled, text_source
 from train.schema import LABELS, Article, SelonError, Sentence
 from train.segmentation import segment
 
@@ -72,7 +73,7 @@ def orange(folder: Path, number: int = 7, **fields: Any) -> Path:
 
 
 def join_one(source: Path, text: str = "\n".join(PARAGRAPHS), partial: bool = False) -> Joined:
-    return join([StandoffArticle.model_validate(standoff(text))], source, "labels.jsonl", partial)
+    return join({"labels.jsonl": [StandoffArticle.model_validate(standoff(text))]}, source, partial)["labels.jsonl"]
 
 
 def test_articles_without_labels(tmp_path: Path) -> None:
@@ -90,6 +91,36 @@ def test_articles_without_labels(tmp_path: Path) -> None:
         source.write_text(wrong, encoding="utf-8")
         with pytest.raises(SelonError, match=said):
             read_unlabelled(source)
+
+
+def test_several_files_are_joined_by_one_reading_of_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, read = tmp_path / "articles.jsonl", []
+    rows = [{"article_id": name, "text": text} for name, text in (("orange_1", "Oui. Non."), ("orange_2", "Si."))]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    one, two, written = (tmp_path / name for name in ("one.jsonl", "two.jsonl", "written.jsonl"))
+    labels_file(tmp_path, standoff("Oui. Non.", "orange_1")).rename(one)
+    labels_file(tmp_path, standoff("Si.", "orange_2")).rename(two)
+    written.write_text(
+        json.dumps({"article_id": "w", "sentence": 0, "text": "Là.", "label": "claim"}), encoding="utf-8"
+    )
+
+    def counted(place: Path) -> Iterator[Document]:
+        read.append(place)
+        return read_documents(place)
+
+    monkeypatch.setattr("train.press.read_documents", counted)
+    articles = read_all([two, written, one], source)
+    assert [(article.id, article.text) for article in articles] == [
+        ("orange_2", "Si."),
+        ("w", "Là."),
+        ("orange_1", "Oui. Non."),
+    ]
+    assert read == [source]
+    with pytest.raises(SelonError, match=r"one\.jsonl: is named twice; name it once"):
+        read_all([one, one], source)
+    source.write_text(json.dumps(rows[0]), encoding="utf-8")
+    with pytest.raises(SelonError, match=r"two\.jsonl: 1 of 1 sentences are not in .*articles\.jsonl"):
+        read_all([one, two], source)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.xz"])
@@ -272,14 +303,14 @@ def test_where_the_text_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_broken_stand_off_lines(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     path = labels_file(tmp_path, standoff("Une."), standoff("Deux.", "b") | change)
     with pytest.raises(SelonError) as caught:
-        join_file(path, tmp_path, partial=True)
+        join_files([path], tmp_path, partial=True)
     assert str(caught.value).startswith(f"{path}:2: {message}")
 
 
 def test_an_article_twice(tmp_path: Path) -> None:
     path = labels_file(tmp_path, standoff("Une."), standoff("Une."))
     with pytest.raises(SelonError, match=r"labels\.jsonl:2: article orange_7 already stands at line 1"):
-        join_file(path, tmp_path, partial=True)
+        join_files([path], tmp_path, partial=True)
 
 
 def test_the_natural_shares_are_those_of_the_random_stratum() -> None:
@@ -362,7 +393,7 @@ def test_the_press_layer_is_found_in_glued_copies(
             number = int(row["article_id"].removeprefix("orange_"))
             orange(tmp_path, number, heading=heading, article="".join(paragraphs))
         source = tmp_path
-    joined = join_file(DEV, source, partial=True)
+    joined = join_files([DEV], source, partial=True)[DEV]
     assert joined.wanted == 299
     assert joined.found >= 0.97 * joined.wanted
     labelled = {

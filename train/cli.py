@@ -361,12 +361,11 @@ def stats(
     """Describe labelled articles."""
     from rich.table import Table
 
-    from train.corpus import fingerprint, read_articles, statistics
+    from train.corpus import fingerprint, read_each, statistics
 
     table = Table()
     columns = []
-    for path in _split_files(paths):
-        articles = read_articles(path, press)
+    for path, articles in read_each(_split_files(paths), press).items():
         columns.append((path.name, {**statistics(articles), "fingerprint": fingerprint(articles)[:12]}))
     table.add_column("")
     for name, _ in columns:
@@ -395,10 +394,9 @@ def join(
 ) -> None:
     """Join stand-off labels with their text, from any copy of it; say how many sentences were found."""
     from train.atomic import whole_file
-    from train.corpus import join_file, to_rows
+    from train.corpus import join_files, to_rows
 
-    for path in labels:
-        joined = join_file(path, press, partial)
+    for path, joined in join_files(labels, press, partial).items():
         share = joined.found / joined.wanted
         found = f"{joined.found} of {joined.wanted} sentences found ({share:.1%}), {len(joined.articles)} articles"
         out.print(f"{path}: {found}", markup=False, highlight=False)

@@ -80,7 +80,7 @@ def from_predictions(files: Sequence[tuple[str, str, Path]]) -> tuple[list[Conte
         if [(r["content"], r["gold"]) for r in rows] != [(r["content"], r["gold"]) for r in first]:
             raise SelonError(
                 f"{name} and {first_name} were not cross-validated on the same labelled articles: "
-                "run both with the same data.train"
+                "run both with the same data.train, for as many folds"
             )
     articles = [_without_text(row["article_id"], row["gold"], row["stratum"]) for row in first]
     found = []

@@ -60,7 +60,7 @@ class DataConfig(StrictModel):
     validation: Annotated[Paths, Field(min_length=1)]
     test: Annotated[Paths, Field(min_length=1)]
     unlabelled: Paths = ()
-    """Articles for ``model.teacher`` to label: JSONL or Parquet, or the ids (``.txt``) of some of the press text."""
+    """Articles for ``model.teacher`` to label: JSONL (``.xz`` too), Parquet, or a folder of them."""
     press: StrictStr | None = None
     """The text that stand-off labels point into; the environment's ``SELON_PRESS`` goes first."""
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -84,12 +84,30 @@ class Row(BaseModel):
 
 
 def read_articles(path: Path | str, press: Path | str | None = None) -> list[Article]:
-    """Read one file of labelled articles, in any of the three formats.
+    """Read one file of labelled articles, in any of the three formats; see ``read_each``."""
+    return read_all([path], press)
+
+
+def read_all(paths: Iterable[Path | str], press: Path | str | None = None) -> list[Article]:
+    """Read several files as ``read_each`` does; refuse an article id that stands in two of them."""
+    owner: dict[str, Path] = {}
+    articles = []
+    for path, found in read_each(paths, press).items():
+        for article in found:
+            if article.id in owner:
+                raise SelonError(f"{path}: article {article.id} is also in {owner[article.id]}; remove one")
+            owner[article.id] = path
+            articles.append(article)
+    return articles
+
+
+def read_each(paths: Iterable[Path | str], press: Path | str | None = None) -> dict[Path, list[Article]]:
+    """Read files of labelled articles; the text of stand-off labels is read once for all of them.
 
     Parameters
     ----------
-    path : Path or str
-        A rows or stand-off ``.jsonl``, a ``.txt`` with its ``.labels.tsv``, or a folder of such ``.txt``.
+    paths : iterable of Path or str
+        Rows or stand-off ``.jsonl``, ``.txt`` with their ``.labels.tsv``, or folders of such ``.txt``.
     press : Path or str, optional
         Where the text of stand-off labels is; see ``press.text_source``.
 
@@ -98,27 +116,38 @@ def read_articles(path: Path | str, press: Path | str | None = None) -> list[Art
     CorpusError
         With file, line and reason of everything that does not hold.
     """
-    path = Path(path)
-    if path.is_dir():
-        texts = sorted(p for p in path.glob("*.txt") if _labels_beside(p).is_file())
-        if not texts:
-            raise SelonError(f"{path}: no .txt with its .labels.tsv in this folder; name a .jsonl file")
-        return [read_text_with_labels(p) for p in texts]
-    if not path.is_file():
-        raise SelonError(f"{path}: there is no such file; name a labelled .jsonl or .txt")
-    if path.suffix == ".txt":
-        return [read_text_with_labels(path)]
-    lines = _json_lines(path)
-    if "sentences" in lines[0][1]:
-        return join_file(path, press, partial=False).articles
-    return _from_rows(path, _parse(path, lines, Row))
+    found: dict[Path, list[Article]] = {}
+    standoff: dict[Path, list[tuple[int, Any]]] = {}
+    for path in map(Path, paths):
+        if path in found:
+            raise SelonError(f"{path}: is named twice; name it once")
+        if not path.exists():
+            raise SelonError(f"{path}: there is no such file; name a labelled .jsonl or .txt")
+        found[path] = []  # whatever is read when, the order is that of the names
+        if path.is_dir() or path.suffix == ".txt":
+            found[path] = _read_texts(path)
+        elif "sentences" in (lines := _json_lines(path))[0][1]:
+            standoff[path] = lines
+        else:
+            found[path] = _from_rows(path, _parse(path, lines, Row))
+    if standoff:
+        found |= {path: one.articles for path, one in _join(standoff, press, partial=False).items()}
+    return found
 
 
-def join_file(path: Path, press: Path | str | None, partial: bool) -> Joined:
-    """Read a stand-off file and join it with its text; see ``press.join``."""
-    standoff = _parse(path, _json_lines(path), StandoffArticle)
-    _refuse_duplicates(path, ((line, article.article_id) for line, article in standoff))
-    return join([article for _, article in standoff], text_source(press), str(path), partial)
+def join_files(paths: Iterable[Path], press: Path | str | None, partial: bool) -> dict[Path, Joined]:
+    """Read stand-off files and join them with their text; see ``press.join``."""
+    return _join({path: _json_lines(path) for path in paths}, press, partial)
+
+
+def _join(files: Mapping[Path, list[tuple[int, Any]]], press: Path | str | None, partial: bool) -> dict[Path, Joined]:
+    standoff = {}
+    for path, lines in files.items():
+        rows = _parse(path, lines, StandoffArticle)
+        _refuse_duplicates(path, ((line, article.article_id) for line, article in rows))
+        standoff[str(path)] = [article for _, article in rows]
+    joined = join(standoff, text_source(press), partial)
+    return {path: joined[str(path)] for path in files}
 
 
 def to_rows(articles: Iterable[Article]) -> Iterator[dict[str, Any]]:
@@ -142,17 +171,13 @@ def to_rows(articles: Iterable[Article]) -> Iterator[dict[str, Any]]:
             }
 
 
-def read_all(paths: Iterable[Path | str], press: Path | str | None = None) -> list[Article]:
-    """Read several files and refuse an article id that stands in two of them."""
-    owner: dict[str, Path | str] = {}
-    articles = []
-    for path in paths:
-        for article in read_articles(path, press):
-            if article.id in owner:
-                raise SelonError(f"{path}: article {article.id} is also in {owner[article.id]}; remove one")
-            owner[article.id] = path
-            articles.append(article)
-    return articles
+def _read_texts(path: Path) -> list[Article]:
+    if not path.is_dir():
+        return [read_text_with_labels(path)]
+    texts = sorted(p for p in path.glob("*.txt") if _labels_beside(p).is_file())
+    if not texts:
+        raise SelonError(f"{path}: no .txt with its .labels.tsv in this folder; name a .jsonl file")
+    return [read_text_with_labels(p) for p in texts]
 
 
 def read_text_with_labels(path: Path) -> Article:

@@ -15,7 +15,7 @@ import lzma
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -79,16 +79,15 @@ def text_source(press: Path | str | None) -> Path:
     return path
 
 
-def join(standoff: Sequence[StandoffArticle], source: Path, name: str, partial: bool = False) -> Joined:
-    """Give stand-off labels their text back.
+def join(standoff: Mapping[str, Sequence[StandoffArticle]], source: Path, partial: bool = False) -> dict[str, Joined]:
+    """Give stand-off labels their text back; the source is read once for all of them.
 
     Parameters
     ----------
-    standoff : sequence of StandoffArticle
+    standoff : mapping of str to sequence of StandoffArticle
+        By what the labels are called in an error, as are the results.
     source : Path
         See the module's first lines.
-    name : str
-        What to call the labels in an error.
     partial : bool
         Whether sentences may be missing. Articles are then kept with the sentences that were found.
 
@@ -97,31 +96,29 @@ def join(standoff: Sequence[StandoffArticle], source: Path, name: str, partial: 
     SelonError
         When a sentence is not found and ``partial`` is false, or the source cannot be read.
     """
+    wanted = [article for articles in standoff.values() for article in articles]
     by_id: dict[str, Document] = {}
     unnamed: list[Document] = []
-    wanted_ids = {article.article_id for article in standoff}
+    wanted_ids = {article.article_id for article in wanted}
     for document in read_documents(source):
         if not document.id:
             unnamed.append(document)
         elif document.id in wanted_ids:
             by_id[document.id] = document
-    missing = [article for article in standoff if article.article_id not in by_id]
+    missing = [article for article in wanted if article.article_id not in by_id]
     if missing and unnamed:
         by_id |= _match_by_content(missing, unnamed)
-    articles = []
-    wanted = sum(len(article.sentences) for article in standoff)
-    for article in standoff:
-        if article.article_id in by_id:
-            joined = _place(article, by_id[article.article_id])
-            if joined is not None:
-                articles.append(joined)
-    found = sum(len(article) for article in articles)
-    if found < wanted and not partial:
-        raise SelonError(
-            f"{name}: {wanted - found} of {wanted} sentences are not in {source}; "
-            "`selon corpus join --partial` keeps what is found"
-        )
-    return Joined(articles, found, wanted)
+    joined = {}
+    for name, articles in standoff.items():
+        placed = [_place(article, by_id[article.article_id]) for article in articles if article.article_id in by_id]
+        found = [article for article in placed if article is not None]
+        joined[name] = Joined(found, sum(map(len, found)), sum(len(article.sentences) for article in articles))
+        if joined[name].found < joined[name].wanted and not partial:
+            raise SelonError(
+                f"{name}: {joined[name].wanted - joined[name].found} of {joined[name].wanted} sentences are not in "
+                f"{source}; `selon corpus join --partial` keeps what is found"
+            )
+    return joined
 
 
 def read_unlabelled(path: Path) -> list[Article]:

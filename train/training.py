@@ -24,7 +24,7 @@ from train.atomic import whole_folder
 from train.bundle import Bundle, Golden, HeldOut, Int8Check, write_manifest
 from train.classifiers.base import Classifier, Fitting, family
 from train.config import TrainConfig, project_path, project_root
-from train.corpus import content_key, fingerprint, read_all
+from train.corpus import content_key, fingerprint, read_all, read_each
 from train.evaluation import (
     Report,
     confusion_picture,
@@ -137,6 +137,7 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
     real articles are not equally hard), and the id of the run, which keeps every prediction.
     """
     data = read_data(config)
+    files = read_each([project_path(path) for path in config.data.train], _press(config))
     parts = _folds(data.train, folds, config.seed)
     family(config.model.kind)(config.model, config.input).check()
     held: list[Article] = []
@@ -152,9 +153,9 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
             predicted += classifier.predict_proba(out)
             so_far = summarise(held, predicted, "cross-validation")
             run.figures({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
-            # After each fold: one that is stopped can be compared as far as it went.
+            # After each fold: one that is stopped can be compared with another that stopped there.
             run.json(predictions_of(held, predicted), "cross-validation.predictions.json")
-        reports = [summarise(held, predicted, "cross-validation"), *_by_file(config, held, predicted)]
+        reports = [summarise(held, predicted, "cross-validation"), *_by_file(files, held, predicted)]
         for report in reports:
             run.figures(report.figures())
         run.json(reports[0].model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
@@ -162,12 +163,14 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
     return reports, run.id
 
 
-def _by_file(config: TrainConfig, held: list[Article], predicted: list[Probabilities]) -> Iterator[Report]:
+def _by_file(
+    files: Mapping[Path, list[Article]], held: list[Article], predicted: list[Probabilities]
+) -> Iterator[Report]:
     """Yield a report for each file of ``data.train``, where there is more than one."""
-    for path in config.data.train if len(config.data.train) > 1 else ():
-        own = {article.id for article in read_all([project_path(path)], _press(config))}
+    for path, articles in files.items() if len(files) > 1 else ():
+        own = {article.id for article in articles}
         places = [place for place, article in enumerate(held) if article.id in own]
-        name = f"cross-validation-{Path(path).parent.name}-{Path(path).stem}"
+        name = f"cross-validation-{path.parent.name}-{path.stem}"
         yield summarise([held[i] for i in places], [predicted[i] for i in places], name)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from train.corpus import Row, join_file, read_all, read_articles
+from train.corpus import Row, read_all, read_articles
 from train.normalisation import normalise
 from train.schema import LABELS, Article
 from train.splits import leakage
@@ -109,13 +109,12 @@ def test_nothing_leaks(splits: dict[str, list[Article]]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not PRESS.is_file(), reason="the press text is not here: set SELON_PRESS")
 def test_nothing_leaks_from_the_held_out_press_articles(articles: list[Article]) -> None:
-    press = {
-        name: join_file(ROOT / f"data/press/{name}.jsonl", PRESS, partial=False).articles
-        for name in (*PRESS_TRAIN, "validation", "dev")
-    }
-    train = [article for name in PRESS_TRAIN for article in press.pop(name)]
-    assert len(press["dev"]) == 20
-    assert leakage({"train": [*articles, *train], **press}) == []
+    train, validation, dev = (
+        read_all([ROOT / f"data/press/{name}.jsonl" for name in names], PRESS)
+        for names in (PRESS_TRAIN, ["validation"], ["dev"])
+    )
+    assert len(dev) == 20
+    assert leakage({"train": [*articles, *train], "validation": validation, "dev": dev}) == []
 
 
 def test_annotations(rows: list[tuple[str, dict[str, Any]]]) -> None:

@@ -4,7 +4,7 @@ The classification heads of BERT's family look at the first place alone, so in t
 queries, no output and no feed-forward part. They need no keys and values either: a query times all keys is the query
 times the key matrix, times what the layer was given, and the values can be mixed before their matrix instead of after.
 The result is the same, and hardly any of a layer's work is left: a third of all is saved in an encoder of three layers,
-in training as in the exported graph.
+in training as in the exported graph. (Where attention weights are dropped in training, the values' bias is not.)
 """
 
 from __future__ import annotations
