@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.corpus import join_files, read_all, read_articles
+from train.corpus import join_files, read_all, read_articles, read_unlabelled
 from train.metrics import NATURAL_SHARES
-from train.press import Document, Joined, StandoffArticle, join, read_documents, read_unlabelled, text_source
+from train.press import Document, Joined, StandoffArticle, join, read_documents, text_source
 from train.schema import LABELS, Article, SelonError, Sentence
 from train.segmentation import segment
 
@@ -84,6 +84,9 @@ def test_articles_without_labels(tmp_path: Path) -> None:
     assert first == Article("orange_7", "Oui. Non.", (Sentence(0, 4), Sentence(5, 9)), title=TITLE)
     assert (second.id, second.labels) == ("articles:2", None)
     assert read_unlabelled(tmp_path) == [first, replace(second, id=f"{tmp_path.stem}:2")]
+    labels = labels_file(tmp_path, standoff("Oui. Non."))
+    assert read_unlabelled(labels, source) == [replace(first, title=TITLE, stratum="random")]
+    labels.unlink()
     for name in ("none.jsonl", "articles.jsonl.gz"):
         with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, or a folder"):
             read_unlabelled(tmp_path / name)

@@ -60,7 +60,7 @@ class DataConfig(StrictModel):
     validation: Annotated[Paths, Field(min_length=1)]
     test: Annotated[Paths, Field(min_length=1)]
     unlabelled: Paths = ()
-    """Articles for ``model.teacher`` to label: JSONL (``.xz`` too), Parquet, or a folder of them."""
+    """Articles for ``model.teacher`` to label: JSONL (``.xz`` too), Parquet, a folder of them, or a stand-off file."""
     press: StrictStr | None = None
     """The text that stand-off labels point into; the environment's ``SELON_PRESS`` goes first."""
 

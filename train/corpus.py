@@ -17,14 +17,16 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, field_validator
 
-from train.press import Joined, StandoffArticle, join, text_source
+from train.press import Joined, StandoffArticle, join, read_documents, text_source
 from train.schema import HALF_CHARACTER, LABELS, Article, Label, SelonError, Sentence
+from train.segmentation import segment
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -133,6 +135,34 @@ def read_each(paths: Iterable[Path | str], press: Path | str | None = None) -> d
     if standoff:
         found |= {path: one.articles for path, one in _join(standoff, press, partial=False).items()}
     return found
+
+
+def read_unlabelled(path: Path, press: Path | str | None = None) -> list[Article]:
+    """Return articles without labels: those of a source of text, or of a stand-off file, whose labels nobody looks at.
+
+    Raises SelonError where it cannot be read, for text that no tokenizer takes, and where there is no article at all.
+    """
+    if not path.exists() or not (path.is_dir() or path.name.endswith((".jsonl", ".jsonl.xz", ".parquet"))):
+        raise SelonError(f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, or a folder of them")
+    if path.suffix == ".jsonl" and path.is_file() and _is_standoff(path):
+        return [replace(article, labels=None) for article in read_articles(path, press)]
+    articles = [
+        Article(document.id or f"{path.stem}:{number}", document.text, spans, title=document.title)
+        for number, document in enumerate(read_documents(path), start=1)
+        if (spans := segment(document.text))
+    ]
+    if not articles:
+        raise SelonError(f"{path}: no article in it; the text is read from `text` (or `article`), with `title`")
+    return articles
+
+
+def _is_standoff(path: Path) -> bool:
+    """Return whether the first line has labels by offset; what else is wrong with it is for its reader to say."""
+    with path.open("rb") as file:
+        try:
+            return "sentences" in json.loads(next(file, b"null") or b"null")
+        except (ValueError, TypeError):
+            return False
 
 
 def join_files(paths: Iterable[Path], press: Path | str | None, partial: bool) -> dict[Path, Joined]:

@@ -121,23 +121,6 @@ def join(standoff: Mapping[str, Sequence[StandoffArticle]], source: Path, partia
     return joined
 
 
-def read_unlabelled(path: Path) -> list[Article]:
-    """Return the articles of a source of text, without labels.
-
-    Raises SelonError where it cannot be read, for text that no tokenizer takes, and where there is no article at all.
-    """
-    if not path.exists() or not (path.is_dir() or path.name.endswith((".jsonl", ".jsonl.xz", ".parquet"))):
-        raise SelonError(f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, or a folder of them")
-    articles = [
-        Article(document.id or f"{path.stem}:{number}", document.text, spans, title=document.title)
-        for number, document in enumerate(read_documents(path), start=1)
-        if (spans := segment(document.text))
-    ]
-    if not articles:
-        raise SelonError(f"{path}: no article in it; the text is read from `text` (or `article`), with `title`")
-    return articles
-
-
 def read_documents(source: Path) -> Iterator[Document]:
     """Yield the documents of ``articles.jsonl(.xz)``, a folder of OrangeSum's N.json, or Parquet files.
 

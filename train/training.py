@@ -24,7 +24,7 @@ from train.atomic import whole_folder
 from train.bundle import Bundle, Golden, HeldOut, Int8Check, write_manifest
 from train.classifiers.base import Classifier, Fitting, family
 from train.config import TrainConfig, project_path, project_root
-from train.corpus import content_key, fingerprint, read_all, read_each
+from train.corpus import content_key, fingerprint, read_all, read_each, read_unlabelled
 from train.evaluation import (
     Report,
     confusion_picture,
@@ -34,7 +34,6 @@ from train.evaluation import (
     summarise,
 )
 from train.labeller import Labeller
-from train.press import read_unlabelled
 from train.schema import LABELS, Article, Probabilities, SelonError
 from train.segmentation import segment
 from train.splits import grouped_folds, groups, leakage, without_reprints
@@ -85,7 +84,8 @@ def read_data(config: TrainConfig) -> Data:
         missing = set(LABELS) - {label for article in splits[name] for label in article.labels or ()}
         if missing:
             raise SelonError(f"data.{name}: no sentence is labelled {', '.join(sorted(missing))}; add some")
-    found = [article for path in config.data.unlabelled for article in read_unlabelled(project_path(path))]
+    paths = [project_path(path) for path in config.data.unlabelled]
+    found = [article for path in paths for article in read_unlabelled(path, _press(config))]
     unlabelled = without_reprints(found, splits["validation"] + splits["test"])
     if near := len(found) - len(unlabelled):
         Console(stderr=True).print(f"data.unlabelled: {near} articles are left out, near to validation or test")
