@@ -73,7 +73,8 @@ def orange(folder: Path, number: int = 7, **fields: Any) -> Path:
 
 
 def join_one(source: Path, text: str = "\n".join(PARAGRAPHS), partial: bool = False) -> Joined:
-    return join({"labels.jsonl": [StandoffArticle.model_validate(standoff(text))]}, source, partial)["labels.jsonl"]
+    labels = Path("labels.jsonl")
+    return join({labels: [StandoffArticle.model_validate(standoff(text))]}, source, partial)[labels]
 
 
 def test_articles_without_labels(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_articles_without_labels(tmp_path: Path) -> None:
     assert (second.id, second.labels) == ("articles:2", None)
     assert read_unlabelled(tmp_path) == [first, replace(second, id=f"{tmp_path.stem}:2")]
     labels = labels_file(tmp_path, standoff("Oui. Non."))
-    assert read_unlabelled(labels, source) == [replace(first, title=TITLE, stratum="random")]
+    assert read_unlabelled(labels, source) == [replace(first, stratum="random")]
     labels.unlink()
     for name in ("none.jsonl", "articles.jsonl.gz"):
         with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, or a folder"):

@@ -160,7 +160,7 @@ def _is_standoff(path: Path) -> bool:
     """Return whether the first line has labels by offset; what else is wrong with it is for its reader to say."""
     with path.open("rb") as file:
         try:
-            return "sentences" in json.loads(next(file, b"null") or b"null")
+            return "sentences" in json.loads(next(file, b"null"))
         except (ValueError, TypeError):
             return False
 
@@ -175,9 +175,8 @@ def _join(files: Mapping[Path, list[tuple[int, Any]]], press: Path | str | None,
     for path, lines in files.items():
         rows = _parse(path, lines, StandoffArticle)
         _refuse_duplicates(path, ((line, article.article_id) for line, article in rows))
-        standoff[str(path)] = [article for _, article in rows]
-    joined = join(standoff, text_source(press), partial)
-    return {path: joined[str(path)] for path in files}
+        standoff[path] = [article for _, article in rows]
+    return join(standoff, text_source(press), partial)
 
 
 def to_rows(articles: Iterable[Article]) -> Iterator[dict[str, Any]]:

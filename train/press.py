@@ -79,13 +79,13 @@ def text_source(press: Path | str | None) -> Path:
     return path
 
 
-def join(standoff: Mapping[str, Sequence[StandoffArticle]], source: Path, partial: bool = False) -> dict[str, Joined]:
+def join(standoff: Mapping[Path, Sequence[StandoffArticle]], source: Path, partial: bool = False) -> dict[Path, Joined]:
     """Give stand-off labels their text back; the source is read once for all of them.
 
     Parameters
     ----------
-    standoff : mapping of str to sequence of StandoffArticle
-        By what the labels are called in an error, as are the results.
+    standoff : mapping of Path to sequence of StandoffArticle
+        By the file that the labels are from, as are the results.
     source : Path
         See the module's first lines.
     partial : bool
@@ -109,15 +109,16 @@ def join(standoff: Mapping[str, Sequence[StandoffArticle]], source: Path, partia
     if missing and unnamed:
         by_id |= _match_by_content(missing, unnamed)
     joined = {}
-    for name, articles in standoff.items():
+    for path, articles in standoff.items():
         placed = [_place(article, by_id[article.article_id]) for article in articles if article.article_id in by_id]
         found = [article for article in placed if article is not None]
-        joined[name] = Joined(found, sum(map(len, found)), sum(len(article.sentences) for article in articles))
-        if joined[name].found < joined[name].wanted and not partial:
+        one = Joined(found, sum(map(len, found)), sum(len(article.sentences) for article in articles))
+        if one.found < one.wanted and not partial:
             raise SelonError(
-                f"{name}: {joined[name].wanted - joined[name].found} of {joined[name].wanted} sentences are not in "
-                f"{source}; `selon corpus join --partial` keeps what is found"
+                f"{path}: {one.wanted - one.found} of {one.wanted} sentences are not in {source}; "
+                "`selon corpus join --partial` keeps what is found"
             )
+        joined[path] = one
     return joined
 
 
