@@ -13,6 +13,7 @@ that a part keeps its place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -29,27 +30,31 @@ _NEIGHBOUR_CHARACTERS = 160
 
 def build_inputs(article: Article, config: InputConfig) -> list[tuple[str, str]]:
     """Return (text, pair) for each sentence of the article; the pair is empty where the config asks for none."""
-    texts = [normalise(text) for text in article.sentence_texts]
-    opened = open_quotations(article.text, article.sentences)
-    return [
-        (
-            f'"... {text}' if opened[place] and config.quotation else text,
-            _context(article, texts, place, opened[place], config),
-        )
-        for place, text in enumerate(texts)
-    ]
+    return _inputs(article, config, range(len(article)))
 
 
 def drop_context(
     article: Article, config: InputConfig, share: float, draw: np.random.Generator
 ) -> list[tuple[str, str]]:
     """Return ``build_inputs``, but some sentences (``share``) as if alone, and as many as if without a headline."""
-    whole = build_inputs(article, config)
-    bare = build_inputs(replace(article, title=""), config)
     chances = draw.random(len(article))
+    pairs = dict(enumerate(build_inputs(article, config)))
+    bare = np.flatnonzero((chances >= share) & (chances < 2 * share)).tolist()
+    pairs.update(zip(bare, _inputs(replace(article, title=""), config, bare), strict=True))
+    for place in np.flatnonzero(chances < share).tolist():
+        pairs[place] = build_inputs(Article.alone(article.sentence_texts[place]), config)[0]
+    return list(pairs.values())
+
+
+def _inputs(article: Article, config: InputConfig, places: Iterable[int]) -> list[tuple[str, str]]:
+    texts = [normalise(text) for text in article.sentence_texts]
+    opened = open_quotations(article.text, article.sentences)
     return [
-        build_inputs(Article.alone(text), config)[0] if chance < share else bare[i] if chance < 2 * share else whole[i]
-        for i, (text, chance) in enumerate(zip(article.sentence_texts, chances, strict=True))
+        (
+            f'"... {texts[place]}' if opened[place] and config.quotation else texts[place],
+            _context(article, texts, place, opened[place], config),
+        )
+        for place in places
     ]
 
 
