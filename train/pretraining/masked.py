@@ -89,8 +89,6 @@ class _Run:
         self.settings = config.masked
         self.seed = config.seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if self.settings.compile and self.device.type != "cuda":
-            raise SelonError("masked.compile: true needs a CUDA device, and there is none; set it to false")
         tokenizer = load_tokenizer(work, config.encoder.max_length)
         pieces = read_shards(work, "train")
         self.text = PackedText(pieces, config.seed)
@@ -102,7 +100,10 @@ class _Run:
         self.model.set_attn_implementation("sdpa" if self.device.type == "cuda" else "eager")
         self._start_embeddings(config, work, pieces)
         self.model.to(self.device)
-        self.body = torch.compile(self.model.roberta) if self.settings.compile else self.model.roberta
+        if self.device.type == "cuda":
+            # The layers alone: what surrounds them would, traced, hand them a mask that hides nothing, and with a mask
+            # there is no flash attention.
+            self.model.roberta.encoder.compile()
         self.optimizer = _optimizer(self.model, self.settings)
         self.state = checkpoints.State(
             plan=fingerprint(config.training_plan()),
@@ -151,6 +152,8 @@ class _Run:
     def train(self, folder: Path, report: Callable[[dict[str, float], int], None]) -> None:
         """Run the loop to the end of the budget; checkpoints go to ``folder``."""
         settings, state = self.settings, self.state
+        if self.device.type == "cuda":
+            self._compile()
         self._since = saved = evaluated = reported = time.monotonic()
         losses, steps = torch.zeros((), device=self.device), 0
         while (done := self.done()) < 1:
@@ -182,6 +185,14 @@ class _Run:
         self._evaluate(report)
         self._settle_clock()
 
+    def _compile(self) -> None:
+        """Compile for each length before the clock starts: it would eat the warm-up of a budget in minutes."""
+        for stage in self.settings.stages:
+            rows, _ = self.text.rows(0, self.settings.batch_tokens // stage.length, stage.length)
+            self._loss(rows, np.random.default_rng(self.seed)).backward()
+            self.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.synchronize()
+
     def _settle_clock(self) -> None:
         self.state.seconds, self._since = self.seconds(), time.monotonic()
 
@@ -202,12 +213,16 @@ class _Run:
         """Return the mean cross-entropy, in nats, over the hidden pieces of ``rows``."""
         inputs, chosen = mask_words(rows, self.starts, self.settings.masked, generator)
         # Only a quarter of the places has something to predict: the 12,000 logits of the others are never made.
-        places = torch.from_numpy(np.flatnonzero(chosen)).to(self.device, non_blocking=True)
-        targets = torch.from_numpy(rows[chosen]).to(self.device, non_blocking=True)
+        places, targets = self._given(np.flatnonzero(chosen)), self._given(rows[chosen])
         with self._precision():
-            hidden = self.body(input_ids=torch.from_numpy(inputs).to(self.device)).last_hidden_state
+            hidden = self.model.roberta(input_ids=self._given(inputs)).last_hidden_state
             logits = self.model.lm_head(hidden.flatten(0, 1)[places])
         return F.cross_entropy(logits.float(), targets)
+
+    def _given(self, array: NDArray[np.int64]) -> torch.Tensor:
+        """Return an array on the device; from pinned memory a GPU takes it while it works on the step before."""
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def _precision(self) -> Any:
         precision = self.settings.precision or ("bf16" if self.device.type == "cuda" else "fp32")
@@ -222,7 +237,8 @@ class _Run:
         count = max(1, min(32, wanted // length))
         position, losses = 0, []
         self.model.eval()
-        with torch.inference_mode():
+        # Compiled, the layers would be compiled again for these shapes.
+        with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
             while position < wanted:
                 rows, position = self.validation.rows(position, count, length)
                 losses.append(float(self._loss(rows, np.random.default_rng([self.seed, 2, position]))))

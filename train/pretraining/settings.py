@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import Field, StrictInt, StrictStr, model_validator
 
 from train.atomic import whole_file
 from train.config import (
@@ -123,8 +123,6 @@ class MaskedConfig(StrictModel):
     clip: PositiveFloat = 1.0
     precision: Literal["fp32", "bf16"] | None = None
     """Left out: bf16 on CUDA, fp32 on a CPU. bf16 pays on CPUs with AMX alone and is ruinous on others."""
-    compile: StrictBool = False
-    """CUDA only."""
     evaluation_minutes: PositiveFloat = 5.0
     checkpoint_minutes: PositiveFloat = 5.0
     validation_tokens: PositiveInt = 50_000
@@ -175,7 +173,7 @@ class PretrainConfig(StrictModel):
     def training_plan(self) -> dict[str, Any]:
         """Return what a checkpoint depends on: no places, no cadences, and no budget, which may grow or shrink."""
         free = {"max_minutes", "max_tokens", "evaluation_minutes", "checkpoint_minutes", "validation_tokens"}
-        masked = self.masked.model_dump(mode="json", exclude=free | {"compile"})
+        masked = self.masked.model_dump(mode="json", exclude=free)
         return {
             **self.text_plan(),
             "vectors": self.vectors and self.vectors.model_dump(mode="json"),
