@@ -85,11 +85,15 @@ def test_articles_without_labels(tmp_path: Path) -> None:
     assert first == Article("orange_7", "Oui. Non.", (Sentence(0, 4), Sentence(5, 9)), title=TITLE)
     assert (second.id, second.labels) == ("articles:2", None)
     assert read_unlabelled(tmp_path) == [first, replace(second, id=f"{tmp_path.stem}:2")]
-    labels = labels_file(tmp_path, standoff("Oui. Non."))
-    assert read_unlabelled(labels, source) == [replace(first, stratum="random")]
-    labels.unlink()
+    ids = tmp_path / "some.txt"
+    ids.write_text("orange_7\n", encoding="utf-8")
+    assert read_unlabelled(ids, source) == [first]
+    ids.write_text("orange_7\norange_8\n", encoding="utf-8")
+    with pytest.raises(SelonError, match=r"some\.txt: 1 of 2 ids \(orange_8, …\) are not in the press text"):
+        read_unlabelled(ids, source)
+    ids.unlink()
     for name in ("none.jsonl", "articles.jsonl.gz"):
-        with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, or a folder"):
+        with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, a folder of"):
             read_unlabelled(tmp_path / name)
     for wrong, said in (('{"text": " "}', "no article"), ('{"text": "Oui.", "title": "\\ud800"}', "half a character")):
         source.write_text(wrong, encoding="utf-8")
@@ -343,7 +347,9 @@ def test_the_committed_press_layer_holds_no_text(name: str) -> None:
 def test_no_article_stands_in_two_files_of_the_press_layer() -> None:
     files = [(ROOT / f"data/press/{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in PRESS_LAYER]
     ids = [json.loads(line)["article_id"] for lines in files for line in lines]
-    assert len(set(ids)) == len(ids) == 2947 + 2188 + 704
+    assert len(ids) == 2947 + 2188 + 704
+    ids += (ROOT / "data/press/unlabelled.txt").read_text(encoding="utf-8").split()
+    assert len(set(ids)) == len(ids) == 2947 + 2188 + 704 + 2000
 
 
 @pytest.mark.parametrize(("name", "size", "disputes"), [("train-2", 17262, 564), ("train-3", 17907, 599)])

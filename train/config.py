@@ -60,7 +60,8 @@ class DataConfig(StrictModel):
     validation: Annotated[Paths, Field(min_length=1)]
     test: Annotated[Paths, Field(min_length=1)]
     unlabelled: Paths = ()
-    """Articles for ``model.teacher`` to label: JSONL (``.xz`` too), Parquet, a folder of them, or a stand-off file."""
+    """Articles for ``model.teacher`` to label: JSONL (``.xz`` too), Parquet, a folder of them, or a ``.txt`` that lists
+    ids of the press text."""
     press: StrictStr | None = None
     """The text that stand-off labels point into; the environment's ``SELON_PRESS`` goes first."""
 
@@ -103,8 +104,9 @@ class CamembertConfig(StrictModel):
     """What the learning rate is multiplied with from the head to the last layer, and from a layer to the one below."""
     weight_decay: Annotated[Float, Field(ge=0)] = 0.01
     warmup: Fraction = 0.1
-    teacher: TfidfConfig | None = None
-    """A baseline that is fitted on the same articles and labels ``data.unlabelled``, for the encoder to learn from."""
+    teacher: Annotated[TfidfConfig | CamembertConfig, Field(discriminator="kind")] | None = None
+    """A baseline or a bigger encoder that is fitted on the same articles; this one learns from what it says of
+    ``data.unlabelled``."""
     context_dropout: Annotated[Float, Field(ge=0, le=0.5)] = 0.1
     """Share of the training sentences that are read alone, as many again without the headline: both come in use."""
     start_from_mask: StrictBool = False
@@ -132,6 +134,9 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _taught(self) -> Self:
-        if bool(self.data.unlabelled) != bool(getattr(self.model, "teacher", None)):
+        teacher = getattr(self.model, "teacher", None)
+        if bool(self.data.unlabelled) != bool(teacher):
             raise ValueError("data.unlabelled and model.teacher (of an encoder) go together: set both or neither")
+        if getattr(teacher, "teacher", None):
+            raise ValueError("model.teacher.teacher: a teacher has no teacher of its own; leave it out")
         return self

@@ -17,7 +17,6 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -138,31 +137,28 @@ def read_each(paths: Iterable[Path | str], press: Path | str | None = None) -> d
 
 
 def read_unlabelled(path: Path, press: Path | str | None = None) -> list[Article]:
-    """Return articles without labels: those of a source of text, or of a stand-off file, whose labels nobody looks at.
+    """Return articles without labels: a source of text, or those whose ids a ``.txt`` lists, of the press text.
 
-    Raises SelonError where it cannot be read, for text that no tokenizer takes, and where there is no article at all.
+    Raises SelonError where it cannot be read, for text that no tokenizer takes, for an id that is not there, and where
+    there is no article at all.
     """
-    if not path.exists() or not (path.is_dir() or path.name.endswith((".jsonl", ".jsonl.xz", ".parquet"))):
-        raise SelonError(f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, or a folder of them")
-    if path.suffix == ".jsonl" and path.is_file() and _is_standoff(path):
-        return [replace(article, labels=None) for article in read_articles(path, press)]
+    if not path.exists() or not (path.is_dir() or path.name.endswith((".jsonl", ".jsonl.xz", ".parquet", ".txt"))):
+        raise SelonError(
+            f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, a folder of them, or a .txt of ids of the "
+            "press text"
+        )
+    listed = path.suffix == ".txt" and path.is_file()
+    wanted = set(path.read_text(encoding="utf-8").split()) if listed else set()
     articles = [
         Article(document.id or f"{path.stem}:{number}", document.text, spans, title=document.title)
-        for number, document in enumerate(read_documents(path), start=1)
-        if (spans := segment(document.text))
+        for number, document in enumerate(read_documents(text_source(press) if listed else path), start=1)
+        if (not listed or document.id in wanted) and (spans := segment(document.text))
     ]
+    if missing := wanted - {article.id for article in articles}:
+        raise SelonError(f"{path}: {len(missing)} of {len(wanted)} ids ({min(missing)}, …) are not in the press text")
     if not articles:
         raise SelonError(f"{path}: no article in it; the text is read from `text` (or `article`), with `title`")
     return articles
-
-
-def _is_standoff(path: Path) -> bool:
-    """Return whether the first line has labels by offset; what else is wrong with it is for its reader to say."""
-    with path.open("rb") as file:
-        try:
-            return "sentences" in json.loads(next(file, b"null"))
-        except (ValueError, TypeError):
-            return False
 
 
 def join_files(paths: Iterable[Path], press: Path | str | None, partial: bool) -> dict[Path, Joined]:

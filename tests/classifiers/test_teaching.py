@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from train.classifiers.base import Fitting
 from train.classifiers.camembert import CamembertClassifier
 from train.classifiers.finetuning import _Sampler
 from train.config import CamembertConfig, InputConfig, TfidfConfig
-from train.schema import Article
+from train.schema import Article, SelonError
 
 TEACHER = TfidfConfig(kind="tfidf", max_iter=5)
 Splits = dict[str, list[Article]]
@@ -33,9 +34,35 @@ def test_the_teacher_knows_the_rule_and_is_fitted_once(
     assert taught.shape == (len(gold), 4)
     np.testing.assert_allclose(taught.sum(1), 1)
     assert (taught.argmax(1) == gold).mean() > 0.7
-    monkeypatch.setattr(teaching, "family", None)  # fitting another one would fail
+    monkeypatch.setattr(teaching, "TfidfClassifier", None)  # fitting another one would fail
     again = teaching.teach(TEACHER, InputConfig(), [], [], fitting(splits, tmp_path, resume=True))
     np.testing.assert_array_equal(again, taught)
+
+
+def test_a_bigger_encoder_can_teach(splits: Splits, encoders: Path, tmp_path: Path) -> None:
+    teacher = CamembertConfig(
+        kind="camembert",
+        encoder=str(encoders / "camembert"),
+        max_length=48,
+        epochs=4,
+        batch_size=8,
+        learning_rate=4e-3,
+    )
+    said: set[str] = set()
+    given = replace(fitting(splits, tmp_path), log=lambda figures, step: said.update(figures))
+    taught = teaching.teach(teacher, InputConfig(before=0, after=0), splits["train"], splits["validation"], given)
+    gold = np.concatenate([article.gold for article in splits["test"]])
+    np.testing.assert_allclose(taught.sum(1), 1)
+    assert (taught.argmax(1) == gold).mean() > 0.7
+    assert "teacher/validation/macro_f1" in said
+    assert all(name.startswith("teacher/") for name in said)
+
+
+def test_a_teacher_that_is_not_there_is_told_of_before_anything_else(encoders: Path) -> None:
+    teacher = CamembertConfig(kind="camembert", encoder="mlruns/absent")
+    config = CamembertConfig(kind="camembert", encoder=str(encoders / "camembert"), max_length=48, teacher=teacher)
+    with pytest.raises(SelonError, match="absent: there is no such encoder"):
+        CamembertClassifier(config, InputConfig()).check()
 
 
 def test_an_encoder_learns_from_what_it_is_taught_alone(splits: Splits, encoders: Path, tmp_path: Path) -> None:

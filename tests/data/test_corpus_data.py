@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from train.corpus import Row, read_all, read_articles
+from train.corpus import Row, read_all, read_articles, read_unlabelled
 from train.normalisation import normalise
 from train.schema import LABELS, Article
-from train.splits import leakage
+from train.splits import leakage, without_reprints
 
 ROOT = Path(__file__).parent.parent.parent
 CORPUS = ROOT / "data/corpus"
@@ -114,6 +114,8 @@ def test_nothing_leaks_from_the_held_out_press_articles(articles: list[Article])
         for names in (PRESS_TRAIN, ["validation"], ["dev"])
     )
     assert len(dev) == 20
+    unlabelled = read_unlabelled(ROOT / "data/press/unlabelled.txt", PRESS)
+    assert without_reprints(unlabelled, [*dev, *validation, *articles]) == unlabelled
     assert leakage({"train": [*articles, *train], "validation": validation, "dev": dev}) == []
 
 

@@ -1,7 +1,7 @@
 """A fine-tuned transformers encoder: trained with PyTorch, used through ONNX Runtime.
 
 What is evaluated and served is the exported graph, so this module imports neither torch nor transformers;
-``fit`` hands over to ``finetuning``, which does.
+``fit`` hands over to ``camembert_fit``, which does.
 """
 
 from __future__ import annotations
@@ -47,15 +47,17 @@ def encode(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], max_length: i
     tokenizer.no_padding()
     tokenizer.no_truncation()
     room = max_length - tokenizer.num_special_tokens_to_add(True)
-    results = []
     lengths = [len(e.ids) for e in tokenizer.encode_batch([text for text, _ in pairs], add_special_tokens=False)]
-    for (text, pair), length in zip(pairs, lengths, strict=True):
-        alone = not pair or length >= room
-        tokenizer.enable_truncation(max_length, strategy="only_first" if alone else "only_second")
-        encoding = tokenizer.encode(text) if alone else tokenizer.encode(text, pair)
-        results.append(Encoded(encoding, length > max_length - tokenizer.num_special_tokens_to_add(False)))
+    alone = [not pair or length >= room for (_, pair), length in zip(pairs, lengths, strict=True)]
+    tokenizer.enable_truncation(max_length, strategy="only_first")
+    singles = iter(tokenizer.encode_batch([text for (text, _), one in zip(pairs, alone, strict=True) if one]))
+    tokenizer.enable_truncation(max_length, strategy="only_second")
+    doubles = iter(tokenizer.encode_batch([pair for pair, one in zip(pairs, alone, strict=True) if not one]))
     tokenizer.no_truncation()
-    return results
+    whole = max_length - tokenizer.num_special_tokens_to_add(False)
+    return [
+        Encoded(next(singles if one else doubles), length > whole) for one, length in zip(alone, lengths, strict=True)
+    ]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -92,23 +94,27 @@ class CamembertClassifier(Classifier):
         self._int8: Int8Check | None = None
 
     def check(self) -> None:
-        """Refuse an encoder that is missing, out of reach, or cannot read ``max_length`` tokens."""
+        """Refuse an encoder that is missing, out of reach, or cannot read ``max_length`` tokens; a teacher's too."""
         from train.classifiers.loading import load_encoder
 
-        load_encoder(self.model)
+        for model in self._networks():
+            load_encoder(model)
 
     def start(self) -> dict[str, str]:
-        """Return the hashes of an encoder's folder; what comes from the Hub is named by the config."""
-        folder = project_path(self.model.encoder)
-        return hashes(folder) if folder.is_dir() else {}
+        """Return the hashes of the encoders' files; what comes from the Hub is named by the config."""
+        names = {model.encoder for model in self._networks() if project_path(model.encoder).is_dir()}
+        return {f"{name}/{file}": sha for name in sorted(names) for file, sha in hashes(project_path(name)).items()}
+
+    def _networks(self) -> list[CamembertConfig]:
+        return [model for model in (self.model, self.model.teacher) if isinstance(model, CamembertConfig)]
 
     def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
         """Fine-tune the encoder, calibrate it on ``validation``, export and verify the graph."""
-        from train.classifiers.finetuning import finetune
+        from train.classifiers.camembert_fit import fit
 
         folder = Path(tempfile.mkdtemp(prefix="selon-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # it lives as long as the classifier
-        self._int8 = finetune(self.model, self.inputs, train, validation, fitting, folder)
+        self._int8 = fit(self.model, self.inputs, train, validation, fitting, folder)
         return self._open(folder)
 
     def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import (
     DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -28,18 +31,15 @@ from transformers import (
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from train.atomic import whole_folder
-from train.bundle import Int8Check, hashes
+from train.bundle import hashes
 from train.classifiers.base import Fitting
-from train.classifiers.camembert import GRAPH, encode
-from train.classifiers.exporting import export, fold_temperature, has_types, verify
-from train.classifiers.halving import halve_graph, round_weights, save_half
+from train.classifiers.camembert import encode
+from train.classifiers.exporting import has_types
 from train.classifiers.layer_decay import parameter_groups
 from train.classifiers.loading import load_encoder
-from train.classifiers.quantisation import quantise_or_refuse
-from train.classifiers.teaching import teach
 from train.config import CamembertConfig, InputConfig
 from train.inputs import build_inputs, drop_context
-from train.metrics import confusion, f1_scores, fit_temperature, macro_f1
+from train.metrics import confusion, f1_scores, fit_temperature, macro_f1, probabilities_from
 from train.schema import LABELS, Article, Probabilities
 
 _MANIFEST = "manifest.json"
@@ -48,35 +48,60 @@ _MANIFEST = "manifest.json"
 _AT_ONCE = 16
 
 
+@dataclass(frozen=True)
+class Finetuned:
+    """A network as the training left it."""
+
+    trainer: Trainer
+    tokenizer: PreTrainedTokenizerBase
+    inputs: InputConfig
+    max_length: int
+    temperature: float
+    """What its logits are to be divided by, chosen on validation."""
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The network, on the device where it was trained."""
+        return self.trainer.model
+
+    def predict_proba(self, articles: Sequence[Article]) -> Probabilities:
+        """Return calibrated probabilities, shape (sentences, 4), computed where the network was trained."""
+        pairs = [pair for article in articles for pair in build_inputs(article, self.inputs)]
+        data = _dataset(self.tokenizer, pairs, np.zeros((len(pairs), len(LABELS))), self.max_length, self.model)
+        found = self.trainer.predict(data)
+        return probabilities_from(found.predictions.astype(np.float64) / self.temperature)
+
+
 def finetune(
     config: CamembertConfig,
     inputs: InputConfig,
     train: Sequence[Article],
     validation: Sequence[Article],
     fitting: Fitting,
-    folder: Path,
-) -> Int8Check | None:
-    """Fine-tune, calibrate on ``validation`` and write Hugging Face's files and the graph into ``folder``.
+    taught: Probabilities | None = None,
+) -> Finetuned:
+    """Fine-tune ``config.encoder`` on the labels of ``train``, and on what is ``taught`` of ``fitting.unlabelled``.
 
-    Returns how the int8 graph did, where the config asks for one; it is there only if it was kept.
+    Parameters
+    ----------
+    taught : float, shape (sentences of ``fitting.unlabelled``, 4), optional
+        A teacher's probabilities; without them the unlabelled articles are not used.
     """
-    taught = teach(config.teacher, inputs, train, validation, fitting) if config.teacher else np.zeros((0, len(LABELS)))
     set_seed(fitting.seed)
     model, tokenizer = load_encoder(config)
-    tokenizer.save_pretrained(folder)
-    fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
     draw = np.random.default_rng(fitting.seed)
-    articles = [*train, *fitting.unlabelled]
+    articles = [*train, *(fitting.unlabelled if taught is not None else ())]
     seen = [pair for article in articles for pair in drop_context(article, inputs, config.context_dropout, draw)]
     known = _certain(train)
+    targets = known if taught is None else np.vstack([known, taught])
     expected = [pair for article in validation for pair in build_inputs(article, inputs)]
     start = latest_checkpoint(fitting.checkpoints) if fitting.resume else None
     with _staging(fitting.checkpoints) as staging, _progress() as bar:
         trainer = _Trainer(
             model=model,
             args=_arguments(config, fitting.seed, staging),
-            train_dataset=_dataset(fast, seen, np.vstack([known, taught]), config.max_length, has_types(model)),
-            eval_dataset=_dataset(fast, expected, _certain(validation), config.max_length, has_types(model)),
+            train_dataset=_dataset(tokenizer, seen, targets, config.max_length, model),
+            eval_dataset=_dataset(tokenizer, expected, _certain(validation), config.max_length, model),
             processing_class=tokenizer,
             data_collator=DataCollatorWithPadding(tokenizer),
             compute_loss_func=_mean_loss,
@@ -90,15 +115,7 @@ def finetune(
         trainer.log(found.metrics)
     temperature = fit_temperature(found.predictions.astype(np.float64), np.concatenate([a.gold for a in validation]))
     fitting.log({"temperature": temperature}, trainer.state.global_step)
-    model = model.to("cpu").eval()
-    fold_temperature(model, temperature)
-    round_weights(model)
-    save_half(model, folder)
-    export(model, folder / GRAPH)
-    int8 = quantise_or_refuse(folder, config, inputs, validation, fitting.log) if config.int8 else None
-    halve_graph(folder / GRAPH)
-    verify(model, folder, config, inputs, validation[:5])
-    return int8
+    return Finetuned(trainer, tokenizer, inputs, config.max_length, temperature)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -228,15 +245,15 @@ class _Reporter(TrainerCallback):
 
 
 def _arguments(config: CamembertConfig, seed: int, staging: Path) -> TrainingArguments:
-    whole = torch.accelerator.is_available() or config.batch_size % _AT_ONCE
-    at_once = config.batch_size if whole else _AT_ONCE
+    gpu = torch.accelerator.is_available()
+    at_once = config.batch_size if gpu or config.batch_size % _AT_ONCE else _AT_ONCE
     return TrainingArguments(
         output_dir=str(staging),
         seed=seed,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=at_once,
         gradient_accumulation_steps=config.batch_size // at_once,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=256 if gpu else 64,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         warmup_steps=config.warmup,
@@ -244,10 +261,14 @@ def _arguments(config: CamembertConfig, seed: int, staging: Path) -> TrainingArg
         eval_strategy="epoch",
         save_strategy="steps",
         save_steps=config.save_steps,
-        logging_steps=5,
+        # A GPU does these small steps in milliseconds, and must not wait for what looks at them or prepares the next.
+        logging_steps=50 if gpu else 5,
+        logging_nan_inf_filter=not gpu,
+        dataloader_num_workers=4 if gpu else 0,
+        dataloader_pin_memory=gpu,
+        tf32=True if torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0) else None,
         report_to="none",
         disable_tqdm=True,
-        dataloader_pin_memory=torch.accelerator.is_available(),
     )
 
 
@@ -258,16 +279,22 @@ def _certain(articles: Sequence[Article]) -> Probabilities:
 
 
 def _dataset(
-    tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], targets: Probabilities, max_length: int, types: bool
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    targets: Probabilities,
+    max_length: int,
+    model: PreTrainedModel,
 ) -> Dataset:
-    encodings = [one.encoding for one in encode(tokenizer, pairs, max_length)]
+    # Another one than Trainer's, which is not to be left with a truncation.
+    own = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    encodings = [one.encoding for one in encode(own, pairs, max_length)]
     columns = {
         "input_ids": [e.ids for e in encodings],
         "attention_mask": [e.attention_mask for e in encodings],
         "labels": list(targets),
         "length": [len(e.ids) for e in encodings],
     }
-    if types:
+    if has_types(model):
         columns["token_type_ids"] = [e.type_ids for e in encodings]
     return Dataset.from_dict(columns)
 

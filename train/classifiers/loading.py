@@ -33,7 +33,7 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     transformers_logging.disable_progress_bar()
     local = project_path(config.encoder)
     name = str(local) if local.is_dir() else config.encoder
-    if not local.is_dir() and (config.encoder.count("/") != 1 or config.encoder.startswith(("data/", "."))):
+    if not local.is_dir() and (config.encoder.count("/") != 1 or config.encoder.startswith(("data/", "mlruns/", "."))):
         raise SelonError(f"{local}: there is no such encoder; `selon pretrain` makes one")
     options: dict[str, Any] = {"revision": config.revision} if config.revision else {}
     # On a CPU plain attention trains faster than scaled_dot_product_attention (measured at 4 x 256).
