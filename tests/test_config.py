@@ -39,10 +39,10 @@ def test_a_teacher_needs_articles_and_they_need_a_teacher(config: str, override:
         load_config(ROOT / f"configs/{config}.yaml", TrainConfig, [override])
 
 
-def test_a_teacher_has_no_teacher() -> None:
-    nested = "model.teacher.teacher={kind: tfidf}"
-    with pytest.raises(SelonError, match=r"model\.teacher\.teacher: a teacher has no teacher of its own"):
-        load_config(ROOT / "configs/petit-taught.yaml", TrainConfig, [nested])
+@pytest.mark.parametrize("override", ["model.teacher.teacher={kind: tfidf}", "model.teacher.int8=true"])
+def test_a_teacher_has_no_teacher_and_is_not_served(override: str) -> None:
+    with pytest.raises(SelonError, match=r"model\.teacher: a teacher has no teacher of its own, and no int8 graph"):
+        load_config(ROOT / "configs/petit-taught.yaml", TrainConfig, [override])
 
 
 def test_paths_start_from_the_folder_that_holds_mlruns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

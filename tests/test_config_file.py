@@ -51,7 +51,7 @@ def test_every_shipped_config_resolves_under_its_own_name(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in CONFIGS if not p.stem.startswith("pretrain")], ids=lambda path: path.stem)
 def test_shipped_configs_name_files_that_are_there(path: Path) -> None:
     config = load_config(path, TrainConfig)
-    named = [*config.data.train, *config.data.validation, *config.data.test]
+    named = [*config.data.train, *config.data.validation, *config.data.test, *config.data.unlabelled]
     assert [name for name in named if not (ROOT / name).exists()] == []
     if isinstance(config.model, CamembertConfig) and config.model.encoder.startswith("data/"):
         assert (ROOT / config.model.encoder / "config.json").is_file()

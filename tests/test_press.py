@@ -91,6 +91,10 @@ def test_articles_without_labels(tmp_path: Path) -> None:
     ids.write_text("orange_7\norange_8\n", encoding="utf-8")
     with pytest.raises(SelonError, match=r"some\.txt: 1 of 2 ids \(orange_8, …\) are not in the press text"):
         read_unlabelled(ids, source)
+    for wrong, said in ((b"\xe9", "not UTF-8 at byte 0"), (b"\xef\xbb\xbf\n", "no id in it")):
+        ids.write_bytes(wrong)
+        with pytest.raises(SelonError, match=said):
+            read_unlabelled(ids, source)
     ids.unlink()
     for name in ("none.jsonl", "articles.jsonl.gz"):
         with pytest.raises(SelonError, match=r"name a \.jsonl, \.jsonl\.xz or \.parquet file of articles, a folder of"):
@@ -287,7 +291,7 @@ def test_a_truncated_archive_says_how_far_it_was_read(tmp_path: Path) -> None:
 
 
 def test_where_the_text_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SelonError, match="these labels come without their text: set SELON_PRESS"):
+    with pytest.raises(SelonError, match=r"these labels \(or ids\) come without their text: set SELON_PRESS"):
         text_source(None)
     with pytest.raises(SelonError, match="absent: the press text is not there"):
         text_source(tmp_path / "absent")

@@ -167,14 +167,18 @@ def test_unlabelled_articles_teach_unless_they_are_held_out(project: Path, capsy
 
     model = read_bundle(tracking.resolve(f"runs:/{run.info.run_id}"))
     assert {content_key(one) for one in data.unlabelled} <= set(model.trained_on)
-    assert "**Taught** by a baseline's probabilities for 18 other sentences" in (
+    assert "**Taught** by a baseline: its probabilities for 18 other sentences" in (
         tracking.resolve(f"runs:/{run.info.run_id}") / "README.md"
     ).read_text(encoding="utf-8")
 
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"article_id": "u9", "text": data.test[0].text}) + "\n")
+        for known in (data.test[0], data.train[0]):
+            file.write(json.dumps({"article_id": "u9", "text": known.text, "title": known.title}) + "\n")
     assert training.read_data(config).unlabelled == data.unlabelled
-    assert "data.unlabelled: 1 articles are left out" in capsys.readouterr().err
+    assert "data.unlabelled: 2 articles are left out" in capsys.readouterr().err
+    path.write_text(json.dumps({"text": data.test[0].text}), encoding="utf-8")
+    with pytest.raises(SelonError, match=r"data\.unlabelled: no article is left of 1: .*; name others"):
+        training.read_data(config)
 
 
 def test_in_cross_validation_each_fold_has_a_teacher_that_has_not_seen_the_rest(

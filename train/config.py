@@ -137,6 +137,6 @@ class TrainConfig(StrictModel):
         teacher = getattr(self.model, "teacher", None)
         if bool(self.data.unlabelled) != bool(teacher):
             raise ValueError("data.unlabelled and model.teacher (of an encoder) go together: set both or neither")
-        if getattr(teacher, "teacher", None):
-            raise ValueError("model.teacher.teacher: a teacher has no teacher of its own; leave it out")
+        if getattr(teacher, "teacher", None) or getattr(teacher, "int8", False):
+            raise ValueError("model.teacher: a teacher has no teacher of its own, and no int8 graph; leave that out")
         return self

@@ -23,7 +23,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, field_validator
 
-from train.press import Joined, StandoffArticle, join, read_documents, text_source
+from train.press import Document, Joined, StandoffArticle, join, read_documents, text_source
 from train.schema import HALF_CHARACTER, LABELS, Article, Label, SelonError, Sentence
 from train.segmentation import segment
 
@@ -147,18 +147,29 @@ def read_unlabelled(path: Path, press: Path | str | None = None) -> list[Article
             f"{path}: name a .jsonl, .jsonl.xz or .parquet file of articles, a folder of them, or a .txt of ids of the "
             "press text"
         )
-    listed = path.suffix == ".txt" and path.is_file()
-    wanted = set(path.read_text(encoding="utf-8").split()) if listed else set()
+    documents = _listed(path, press) if path.suffix == ".txt" and path.is_file() else list(read_documents(path))
     articles = [
         Article(document.id or f"{path.stem}:{number}", document.text, spans, title=document.title)
-        for number, document in enumerate(read_documents(text_source(press) if listed else path), start=1)
-        if (not listed or document.id in wanted) and (spans := segment(document.text))
+        for number, document in enumerate(documents, start=1)
+        if (spans := segment(document.text))
     ]
-    if missing := wanted - {article.id for article in articles}:
-        raise SelonError(f"{path}: {len(missing)} of {len(wanted)} ids ({min(missing)}, …) are not in the press text")
     if not articles:
         raise SelonError(f"{path}: no article in it; the text is read from `text` (or `article`), with `title`")
     return articles
+
+
+def _listed(path: Path, press: Path | str | None) -> list[Document]:
+    """Return the documents of the press text whose ids the file lists, in the order of the press text."""
+    wanted = set(_read_text(path).removeprefix("\ufeff").split())
+    if not wanted:
+        raise SelonError(f"{path}: no id in it; list ids of the press text, such as orange_7, one a line")
+    found = {document.id: document for document in read_documents(text_source(press)) if document.id in wanted}
+    if missing := wanted - found.keys():
+        raise SelonError(
+            f"{path}: {len(missing)} of {len(wanted)} ids ({min(missing)}, …) are not in the press text; take them "
+            "out, or use a copy of it that has ids (data/press/README.md)"
+        )
+    return list(found.values())
 
 
 def join_files(paths: Iterable[Path], press: Path | str | None, partial: bool) -> dict[Path, Joined]:

@@ -38,15 +38,17 @@ def drop_context(
 ) -> list[tuple[str, str]]:
     """Return ``build_inputs``, but some sentences (``share``) as if alone, and as many as if without a headline."""
     chances = draw.random(len(article))
-    pairs = dict(enumerate(build_inputs(article, config)))
-    bare = np.flatnonzero((chances >= share) & (chances < 2 * share)).tolist()
-    pairs.update(zip(bare, _inputs(replace(article, title=""), config, bare), strict=True))
+    pairs = build_inputs(article, config)
+    if bare := np.flatnonzero((chances >= share) & (chances < 2 * share)).tolist():
+        for place, pair in zip(bare, _inputs(replace(article, title=""), config, bare), strict=True):
+            pairs[place] = pair
     for place in np.flatnonzero(chances < share).tolist():
         pairs[place] = build_inputs(Article.alone(article.sentence_texts[place]), config)[0]
-    return list(pairs.values())
+    return pairs
 
 
 def _inputs(article: Article, config: InputConfig, places: Iterable[int]) -> list[tuple[str, str]]:
+    """Return (text, pair) for the sentences at ``places``."""
     texts = [normalise(text) for text in article.sentence_texts]
     opened = open_quotations(article.text, article.sentences)
     return [

@@ -70,7 +70,7 @@ def text_source(press: Path | str | None) -> Path:
     chosen = press or os.environ.get("SELON_PRESS")
     if not chosen:
         raise SelonError(
-            "these labels come without their text: set SELON_PRESS (or data.press in the config) to "
+            "these labels (or ids) come without their text: set SELON_PRESS (or data.press in the config) to "
             "articles.jsonl.xz or to a copy of OrangeSum; data/press/README.md says where it comes from"
         )
     path = Path(chosen).expanduser()

@@ -71,7 +71,7 @@ class Trained:
 def read_data(config: TrainConfig) -> Data:
     """Read the splits and refuse articles that stand, by id or wording, in two of them.
 
-    Unlabelled articles that are near to validation or test are left out.
+    Unlabelled articles that are in train too, or near to validation or test, are left out.
     """
     splits = {
         name: read_all([project_path(path) for path in getattr(config.data, name)], _press(config))
@@ -84,11 +84,16 @@ def read_data(config: TrainConfig) -> Data:
         missing = set(LABELS) - {label for article in splits[name] for label in article.labels or ()}
         if missing:
             raise SelonError(f"data.{name}: no sentence is labelled {', '.join(sorted(missing))}; add some")
+    labelled = {content_key(article) for article in splits["train"]}
     paths = [project_path(path) for path in config.data.unlabelled]
-    found = [article for path in paths for article in read_unlabelled(path, _press(config))]
-    unlabelled = without_reprints(found, splits["validation"] + splits["test"])
-    if near := len(found) - len(unlabelled):
-        Console(stderr=True).print(f"data.unlabelled: {near} articles are left out, near to validation or test")
+    found = {content_key(article): article for path in paths for article in read_unlabelled(path, _press(config))}
+    fresh = [article for key, article in found.items() if key not in labelled]
+    unlabelled = without_reprints(fresh, splits["validation"] + splits["test"])
+    if left_out := len(found) - len(unlabelled):
+        why = "they have labels, or are near to validation or test"
+        if not unlabelled:
+            raise SelonError(f"data.unlabelled: no article is left of {len(found)}: {why}; name others")
+        Console(stderr=True).print(f"data.unlabelled: {left_out} articles are left out: {why}")
     return Data(**splits, unlabelled=unlabelled)
 
 
@@ -327,7 +332,10 @@ def _card(bundle: Bundle, data: Data) -> str:
     shares = ", ".join(f"{label} {counts[label]}" for label in LABELS)
     sources = ", ".join(f"`{path}`" for path in bundle.config["data"]["train"])
     unlabelled = sum(map(len, data.unlabelled))
-    taught = f"- **Taught** by a baseline's probabilities for {unlabelled} other sentences.\n" if unlabelled else ""
+    taught = ""
+    if teacher := getattr(bundle.model, "teacher", None):
+        who = "a baseline" if teacher.kind == "tfidf" else f"a bigger encoder (`{teacher.encoder}`)"
+        taught = f"- **Taught** by {who}: its probabilities for {unlabelled} other sentences.\n"
     return f"""---
 language: fr
 license: apache-2.0

@@ -45,6 +45,19 @@ def test_the_longest_sentence_that_fits_is_not_marked(tokenizer: Tokenizer) -> N
     ]
 
 
+def test_inputs_keep_their_places_whatever_stands_beside_them(tokenizer: Tokenizer) -> None:
+    pairs = [
+        ("le maire", "le pont"),
+        ("le pont " * 30, "le maire"),
+        ("", ""),
+        ("le maire", ""),
+        ("le pont", "le " * 40),
+    ]
+    together = [(one.encoding.ids, one.truncated) for one in encode(tokenizer, pairs, 16)]
+    assert together == [(one.encoding.ids, one.truncated) for pair in pairs for one in encode(tokenizer, [pair], 16)]
+    assert encode(tokenizer, [], 16) == []
+
+
 def test_batches_hold_every_input_once_and_stay_within_the_budget() -> None:
     lengths = [3, 50, 7, 7, 120, 1, 64]
     found = list(batches(lengths, 128))

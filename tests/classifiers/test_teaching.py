@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,8 +62,20 @@ def test_a_bigger_encoder_can_teach(splits: Splits, encoders: Path, tmp_path: Pa
 def test_a_teacher_that_is_not_there_is_told_of_before_anything_else(encoders: Path) -> None:
     teacher = CamembertConfig(kind="camembert", encoder="mlruns/absent")
     config = CamembertConfig(kind="camembert", encoder=str(encoders / "camembert"), max_length=48, teacher=teacher)
-    with pytest.raises(SelonError, match="absent: there is no such encoder"):
+    with pytest.raises(SelonError, match=r"model\.teacher: .*absent: there is no such encoder"):
         CamembertClassifier(config, InputConfig()).check()
+
+
+def test_another_teacher_is_another_training(encoders: Path, tmp_path: Path) -> None:
+    """Nothing is resumed that began with other files."""
+    folder = tmp_path / "teacher"
+    shutil.copytree(encoders / "camembert", folder)
+    teacher = CamembertConfig(kind="camembert", encoder=str(folder))
+    config = CamembertConfig(kind="camembert", encoder=str(encoders / "camembert"), teacher=teacher)
+    before = CamembertClassifier(config, InputConfig()).start()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    after = CamembertClassifier(config, InputConfig()).start()
+    assert [name for name in before if before[name] != after[name]] == [f"{folder}/config.json"]
 
 
 def test_an_encoder_learns_from_what_it_is_taught_alone(splits: Splits, encoders: Path, tmp_path: Path) -> None:

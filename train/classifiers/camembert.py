@@ -97,16 +97,18 @@ class CamembertClassifier(Classifier):
         """Refuse an encoder that is missing, out of reach, or cannot read ``max_length`` tokens; a teacher's too."""
         from train.classifiers.loading import load_encoder
 
-        for model in self._networks():
-            load_encoder(model)
+        load_encoder(self.model)
+        if isinstance(self.model.teacher, CamembertConfig):
+            try:
+                load_encoder(self.model.teacher)
+            except SelonError as error:
+                raise SelonError(f"model.teacher: {error}") from None
 
     def start(self) -> dict[str, str]:
         """Return the hashes of the encoders' files; what comes from the Hub is named by the config."""
-        names = {model.encoder for model in self._networks() if project_path(model.encoder).is_dir()}
-        return {f"{name}/{file}": sha for name in sorted(names) for file, sha in hashes(project_path(name)).items()}
-
-    def _networks(self) -> list[CamembertConfig]:
-        return [model for model in (self.model, self.model.teacher) if isinstance(model, CamembertConfig)]
+        models = [model for model in (self.model, self.model.teacher) if isinstance(model, CamembertConfig)]
+        names = sorted({model.encoder for model in models if project_path(model.encoder).is_dir()})
+        return {f"{name}/{file}": sha for name in names for file, sha in hashes(project_path(name)).items()}
 
     def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
         """Fine-tune the encoder, calibrate it on ``validation``, export and verify the graph."""

@@ -29,7 +29,9 @@ def fit(
 
     Returns how the int8 graph did, where the config asks for one; it is there only if it was kept.
     """
-    taught = teach(config.teacher, inputs, train, validation, fitting) if config.teacher else None
+    taught = None
+    if config.teacher and fitting.unlabelled:
+        taught = teach(config.teacher, inputs, train, validation, fitting)
     found = finetune(config, inputs, train, validation, fitting, taught)
     found.tokenizer.save_pretrained(folder)
     model = found.model.to("cpu").eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ import torch
 from datasets import Dataset
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import (
@@ -29,6 +29,7 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
+from transformers.utils import is_torch_tf32_available
 
 from train.atomic import whole_folder
 from train.bundle import hashes
@@ -53,7 +54,6 @@ class Finetuned:
     """A network as the training left it."""
 
     trainer: Trainer
-    tokenizer: PreTrainedTokenizerBase
     inputs: InputConfig
     max_length: int
     temperature: float
@@ -64,11 +64,15 @@ class Finetuned:
         """The network, on the device where it was trained."""
         return self.trainer.model
 
-    def predict_proba(self, articles: Sequence[Article]) -> Probabilities:
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """What cuts its inputs into pieces."""
+        return self.trainer.processing_class
+
+    def probabilities(self, articles: Sequence[Article]) -> Probabilities:
         """Return calibrated probabilities, shape (sentences, 4), computed where the network was trained."""
         pairs = [pair for article in articles for pair in build_inputs(article, self.inputs)]
-        data = _dataset(self.tokenizer, pairs, np.zeros((len(pairs), len(LABELS))), self.max_length, self.model)
-        found = self.trainer.predict(data)
+        found = self.trainer.predict(_dataset(self.tokenizer, pairs, None, self.max_length, self.model))
         return probabilities_from(found.predictions.astype(np.float64) / self.temperature)
 
 
@@ -115,7 +119,7 @@ def finetune(
         trainer.log(found.metrics)
     temperature = fit_temperature(found.predictions.astype(np.float64), np.concatenate([a.gold for a in validation]))
     fitting.log({"temperature": temperature}, trainer.state.global_step)
-    return Finetuned(trainer, tokenizer, inputs, config.max_length, temperature)
+    return Finetuned(trainer, inputs, config.max_length, temperature)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -245,7 +249,7 @@ class _Reporter(TrainerCallback):
 
 
 def _arguments(config: CamembertConfig, seed: int, staging: Path) -> TrainingArguments:
-    gpu = torch.accelerator.is_available()
+    gpu = torch.cuda.is_available()
     at_once = config.batch_size if gpu or config.batch_size % _AT_ONCE else _AT_ONCE
     return TrainingArguments(
         output_dir=str(staging),
@@ -264,9 +268,9 @@ def _arguments(config: CamembertConfig, seed: int, staging: Path) -> TrainingArg
         # A GPU does these small steps in milliseconds, and must not wait for what looks at them or prepares the next.
         logging_steps=50 if gpu else 5,
         logging_nan_inf_filter=not gpu,
-        dataloader_num_workers=4 if gpu else 0,
+        dataloader_num_workers=min(4, os.cpu_count() or 1) if gpu else 0,
         dataloader_pin_memory=gpu,
-        tf32=True if torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0) else None,
+        tf32=is_torch_tf32_available() or None,
         report_to="none",
         disable_tqdm=True,
     )
@@ -281,19 +285,18 @@ def _certain(articles: Sequence[Article]) -> Probabilities:
 def _dataset(
     tokenizer: PreTrainedTokenizerBase,
     pairs: Sequence[tuple[str, str]],
-    targets: Probabilities,
+    targets: Probabilities | None,
     max_length: int,
     model: PreTrainedModel,
 ) -> Dataset:
-    # Another one than Trainer's, which is not to be left with a truncation.
-    own = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    encodings = [one.encoding for one in encode(own, pairs, max_length)]
-    columns = {
+    encodings = [one.encoding for one in encode(tokenizer.backend_tokenizer, pairs, max_length)]
+    columns: dict[str, list[Any]] = {
         "input_ids": [e.ids for e in encodings],
         "attention_mask": [e.attention_mask for e in encodings],
-        "labels": list(targets),
         "length": [len(e.ids) for e in encodings],
     }
+    if targets is not None:
+        columns["labels"] = list(targets)
     if has_types(model):
         columns["token_type_ids"] = [e.type_ids for e in encodings]
     return Dataset.from_dict(columns)

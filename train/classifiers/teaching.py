@@ -48,7 +48,7 @@ def teach(
     )
     if isinstance(teacher, CamembertConfig):
         Console(stderr=True).print("the teacher learns first")
-        taught = finetune(teacher, inputs, train, validation, own).predict_proba(fitting.unlabelled)
+        taught = finetune(teacher, inputs, train, validation, own).probabilities(fitting.unlabelled)
     else:
         taught = _of_baseline(TfidfClassifier(teacher, inputs), train, validation, own)
     with whole_binary(kept) as file:

@@ -152,7 +152,7 @@ class _Run:
     def train(self, folder: Path, report: Callable[[dict[str, float], int], None]) -> None:
         """Run the loop to the end of the budget; checkpoints go to ``folder``."""
         settings, state = self.settings, self.state
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.done() < 1:
             self._compile()
         self._since = saved = evaluated = reported = time.monotonic()
         losses, steps = torch.zeros((), device=self.device), 0
