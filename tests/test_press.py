@@ -28,7 +28,7 @@ from train.segmentation import segment
 
 ROOT = Path(__file__).parent.parent
 DEV = ROOT / "data/press/dev.jsonl"
-PRESS_LAYER = ["train", "train-2", "train-3", "train-4", "train-5", "validation", "dev"]
+PRESS_LAYER = ["train", "train-2", "train-3", "train-4", "train-5", "validation", "test", "dev"]
 PRESS = Path(os.environ.get("SELON_PRESS", ROOT.parent / "shared/press/articles.jsonl.xz"))
 needs_press = pytest.mark.skipif(not PRESS.is_file(), reason="the press text is not here: set SELON_PRESS")
 
@@ -351,12 +351,14 @@ def test_the_committed_press_layer_holds_no_text(name: str) -> None:
 def test_no_article_stands_in_two_files_of_the_press_layer() -> None:
     files = [(ROOT / f"data/press/{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in PRESS_LAYER]
     ids = [json.loads(line)["article_id"] for lines in files for line in lines]
-    assert len(ids) == 2947 + 2188 + 704
+    assert len(ids) == 2947 + 2188 + 704 + 200
     ids += (ROOT / "data/press/unlabelled.txt").read_text(encoding="utf-8").split()
-    assert len(set(ids)) == len(ids) == 2947 + 2188 + 704 + 2000
+    assert len(set(ids)) == len(ids) == 2947 + 2188 + 704 + 200 + 2000
 
 
-@pytest.mark.parametrize(("name", "size", "disputes"), [("train-2", 17262, 564), ("train-3", 17907, 599)])
+@pytest.mark.parametrize(
+    ("name", "size", "disputes"), [("train-2", 17262, 564), ("train-3", 17907, 599), ("test", 3495, 88)]
+)
 def test_two_annotators_who_agree_are_not_overruled(name: str, size: int, disputes: int) -> None:
     with (ROOT / f"data/press/{name}.jsonl").open(encoding="utf-8") as file:
         sentences = [sentence for line in file for sentence in json.loads(line)["sentences"]]

@@ -109,14 +109,14 @@ def test_nothing_leaks(splits: dict[str, list[Article]]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not PRESS.is_file(), reason="the press text is not here: set SELON_PRESS")
 def test_nothing_leaks_from_the_held_out_press_articles(articles: list[Article]) -> None:
-    train, validation, dev = (
+    train, validation, test, dev = (
         read_all([ROOT / f"data/press/{name}.jsonl" for name in names], PRESS)
-        for names in (PRESS_TRAIN, ["validation"], ["dev"])
+        for names in (PRESS_TRAIN, ["validation"], ["test"], ["dev"])
     )
     assert len(dev) == 20
     unlabelled = read_unlabelled(ROOT / "data/press/unlabelled.txt", PRESS)
-    assert without_reprints(unlabelled, [*dev, *validation, *articles]) == unlabelled
-    assert leakage({"train": [*articles, *train], "validation": validation, "dev": dev}) == []
+    assert without_reprints(unlabelled, [*dev, *validation, *test, *articles]) == unlabelled
+    assert leakage({"train": [*articles, *train], "validation": validation, "test": test, "dev": dev}) == []
 
 
 def test_annotations(rows: list[tuple[str, dict[str, Any]]]) -> None:
