@@ -84,6 +84,10 @@ def read_data(config: TrainConfig) -> Data:
         missing = set(LABELS) - {label for article in splits[name] for label in article.labels or ()}
         if missing:
             raise SelonError(f"data.{name}: no sentence is labelled {', '.join(sorted(missing))}; add some")
+    return Data(**splits, unlabelled=_read_unlabelled(config, splits) if config.data.unlabelled else [])
+
+
+def _read_unlabelled(config: TrainConfig, splits: Mapping[str, list[Article]]) -> list[Article]:
     labelled = {content_key(article) for article in splits["train"]}
     paths = [project_path(path) for path in config.data.unlabelled]
     found = {content_key(article): article for path in paths for article in read_unlabelled(path, _press(config))}
@@ -94,7 +98,7 @@ def read_data(config: TrainConfig) -> Data:
         if not unlabelled:
             raise SelonError(f"data.unlabelled: no article is left of {len(found)}: {why}; name others")
         Console(stderr=True).print(f"data.unlabelled: {left_out} articles are left out: {why}")
-    return Data(**splits, unlabelled=unlabelled)
+    return unlabelled
 
 
 def train(config: TrainConfig, resume: bool = False) -> Trained:
