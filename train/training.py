@@ -73,10 +73,11 @@ def read_data(config: TrainConfig) -> Data:
 
     Unlabelled articles that are in train too, or near to validation or test, are left out.
     """
-    splits = {
-        name: read_all([project_path(path) for path in getattr(config.data, name)], _press(config))
-        for name in ("train", "validation", "test")
-    }
+    with Console(stderr=True).status("reading the articles"):
+        splits = {
+            name: read_all([project_path(path) for path in getattr(config.data, name)], _press(config))
+            for name in ("train", "validation", "test")
+        }
     leaks = leakage(splits)
     if leaks:
         raise SelonError(leaks[0] + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""))

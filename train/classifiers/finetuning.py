@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.nn.functional import cross_entropy
@@ -34,10 +34,10 @@ from transformers.utils import is_torch_tf32_available
 from train.atomic import whole_folder
 from train.bundle import hashes
 from train.classifiers.base import Fitting
-from train.classifiers.camembert import encode
 from train.classifiers.exporting import has_types
 from train.classifiers.layer_decay import parameter_groups
 from train.classifiers.loading import load_encoder
+from train.classifiers.trainer_data import tokenise
 from train.config import CamembertConfig, InputConfig
 from train.inputs import build_inputs, drop_context
 from train.metrics import confusion, f1_scores, fit_temperature, macro_f1, probabilities_from
@@ -71,8 +71,8 @@ class Finetuned:
 
     def probabilities(self, articles: Sequence[Article]) -> Probabilities:
         """Return calibrated probabilities, shape (sentences, 4), computed where the network was trained."""
-        pairs = [pair for article in articles for pair in build_inputs(article, self.inputs)]
-        found = self.trainer.predict(_dataset(self.tokenizer, pairs, None, self.max_length, self.model))
+        read, types = partial(build_inputs, config=self.inputs), has_types(self.model)
+        found = self.trainer.predict(tokenise(articles, read, self.tokenizer, self.max_length, types))
         return probabilities_from(found.predictions.astype(np.float64) / self.temperature)
 
 
@@ -93,19 +93,22 @@ def finetune(
     """
     set_seed(fitting.seed)
     model, tokenizer = load_encoder(config)
-    draw = np.random.default_rng(fitting.seed)
-    articles = [*train, *(fitting.unlabelled if taught is not None else ())]
-    seen = [pair for article in articles for pair in drop_context(article, inputs, config.context_dropout, draw)]
     known = _certain(train)
+    articles = [*train, *(fitting.unlabelled if taught is not None else ())]
     targets = known if taught is None else np.vstack([known, taught])
-    expected = [pair for article in validation for pair in build_inputs(article, inputs)]
+    draw = np.random.default_rng(fitting.seed)
+    seen = partial(drop_context, config=inputs, share=config.context_dropout, draw=draw)
+    whole = partial(build_inputs, config=inputs)
+    length, types = config.max_length, has_types(model)
+    learned = tokenise(articles, seen, tokenizer, length, types, targets)
+    expected = tokenise(validation, whole, tokenizer, length, types, _certain(validation))
     start = latest_checkpoint(fitting.checkpoints) if fitting.resume else None
     with _staging(fitting.checkpoints) as staging, _progress() as bar:
         trainer = _Trainer(
             model=model,
             args=_arguments(config, fitting.seed, staging),
-            train_dataset=_dataset(tokenizer, seen, targets, config.max_length, model),
-            eval_dataset=_dataset(tokenizer, expected, _certain(validation), config.max_length, model),
+            train_dataset=learned,
+            eval_dataset=expected,
             processing_class=tokenizer,
             data_collator=DataCollatorWithPadding(tokenizer),
             compute_loss_func=_mean_loss,
@@ -280,26 +283,6 @@ def _certain(articles: Sequence[Article]) -> Probabilities:
     """Return the articles' own labels as probabilities, shape (sentences, 4)."""
     certain: Probabilities = np.eye(len(LABELS))[np.concatenate([article.gold for article in articles])]
     return certain
-
-
-def _dataset(
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: Sequence[tuple[str, str]],
-    targets: Probabilities | None,
-    max_length: int,
-    model: PreTrainedModel,
-) -> Dataset:
-    encodings = [one.encoding for one in encode(tokenizer.backend_tokenizer, pairs, max_length)]
-    columns: dict[str, list[Any]] = {
-        "input_ids": [e.ids for e in encodings],
-        "attention_mask": [e.attention_mask for e in encodings],
-        "length": [len(e.ids) for e in encodings],
-    }
-    if targets is not None:
-        columns["labels"] = list(targets)
-    if has_types(model):
-        columns["token_type_ids"] = [e.type_ids for e in encodings]
-    return Dataset.from_dict(columns)
 
 
 def _mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor) -> torch.Tensor:
