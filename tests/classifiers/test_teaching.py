@@ -17,7 +17,7 @@ from train.classifiers.base import Fitting
 from train.classifiers.camembert import CamembertClassifier
 from train.classifiers.finetuning import _Sampler
 from train.config import CamembertConfig, InputConfig, TfidfConfig
-from train.schema import Article, SelonError
+from train.schema import Article, Probabilities, SelonError
 
 TEACHER = TfidfConfig(kind="tfidf", max_iter=5)
 Splits = dict[str, list[Article]]
@@ -57,6 +57,43 @@ def test_a_bigger_encoder_can_teach(splits: Splits, encoders: Path, tmp_path: Pa
     assert (taught.argmax(1) == gold).mean() > 0.7
     assert "teacher/validation/macro_f1" in said
     assert all(name.startswith("teacher/") for name in said)
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+def test_a_teacher_that_was_interrupted_goes_on_and_says_the_same(
+    splits: Splits, encoders: Path, tmp_path: Path
+) -> None:
+    teacher = CamembertConfig(
+        kind="camembert",
+        encoder=str(encoders / "camembert"),
+        max_length=48,
+        epochs=1,
+        batch_size=8,
+        learning_rate=4e-3,
+        save_steps=10,
+    )
+    steps: list[int] = []
+
+    def teach(folder: Path, resume: bool, kill_at: int | None = None) -> Probabilities:
+        def log(figures: dict[str, float], step: int) -> None:
+            if "teacher/loss" in figures:
+                steps.append(step)
+                if step == kill_at:
+                    raise KilledError
+
+        given = replace(fitting(splits, folder, resume), log=log)
+        inputs = InputConfig(before=0, after=0)
+        return teaching.teach(teacher, inputs, splits["train"][:20], splits["validation"], given)
+
+    undisturbed = teach(tmp_path / "undisturbed", resume=False)
+    with pytest.raises(KilledError):
+        teach(tmp_path / "killed", resume=False, kill_at=15)
+    steps.clear()
+    np.testing.assert_array_equal(teach(tmp_path / "killed", resume=True), undisturbed)
+    assert min(steps) == 15  # after the checkpoint at 10, not from the beginning
 
 
 def test_a_teacher_that_is_not_there_is_told_of_before_anything_else(encoders: Path) -> None:
