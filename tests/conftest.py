@@ -111,7 +111,8 @@ def make_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     def make() -> Path:
         root = tmp_path_factory.mktemp("project")
         (root / "mlruns").mkdir()
-        write_rows(root / "data/corpus/train.jsonl", toy_rows(40, 1, "a"))
+        # Fewer sentences than the 255 bins of scikit-learn's trees: beyond, they search each threshold, for seconds.
+        write_rows(root / "data/corpus/train.jsonl", toy_rows(30, 1, "a"))
         write_rows(root / "data/corpus/validation.jsonl", toy_rows(12, 2, "b"))
         write_rows(root / "data/corpus/test.jsonl", toy_rows(12, 3, "c"))
         shutil.copytree(REPOSITORY / "seeds", root / "seeds")

@@ -76,7 +76,7 @@ def test_the_first_is_champion_and_checkpoints_are_gone(trained: Path) -> None:
 def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
     tree = json.loads((tracking.resolve("models:/selon/2") / "bundle.json").read_text())
     assert tree["config"]["model"]["encoder"] == "encoders/camembert"
-    assert len(tree["trained_on"]) == 52
+    assert len(tree["trained_on"]) == 42
     assert len(tree["golden"][0]["probabilities"]) == 4
     card = (tracking.resolve("models:/selon/2") / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: fr\n")
@@ -100,7 +100,7 @@ def test_the_bundle_carries_its_held_out_figures(trained: Path) -> None:
 def test_cross_validation_pools_every_article(project: Path) -> None:
     (report,), run_id = training.cross_validate(_config(), 3)
     (other,), other_id = training.cross_validate(_config("input.cues=false"), 3)
-    assert report.articles == other.articles == 40
+    assert report.articles == other.articles == 30
     assert report.f1["macro"].value > 0.9
     files = [
         (tracking.run_name(one), f"runs:/{one}", tracking.read_artifact(one, "cross-validation.predictions.json"))
@@ -108,7 +108,7 @@ def test_cross_validation_pools_every_article(project: Path) -> None:
     ]
     result = compare(*from_predictions(files), "cross-validation")
     assert result.columns == [f"tfidf-cv3 (runs:/{run_id})", f"tfidf-cv3 (runs:/{other_id})", "difference"]
-    with pytest.raises(SelonError, match="there are only 40 stories"):
+    with pytest.raises(SelonError, match="there are only 30 stories"):
         training.cross_validate(_config(), 41)
 
 
@@ -129,13 +129,13 @@ def test_a_cross_validation_that_stops_keeps_the_folds_it_finished(
     client = tracking._client()
     (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
     kept = json.loads(tracking.read_artifact(run.info.run_id, "cross-validation.predictions.json").read_text())
-    assert 0 < len(kept) == 40 - len(begun[0][0])
+    assert 0 < len(kept) == 30 - len(begun[0][0])
 
 
 def test_cross_validation_also_reports_each_file(project: Path) -> None:
     files = "data.train=[data/corpus/train.jsonl,data/corpus/test.jsonl]"
     (pooled, first, second), _ = training.cross_validate(_config(files, "data.test=[seeds]", "input.cues=false"), 2)
-    assert [report.articles for report in (pooled, first, second)] == [52, 40, 12]
+    assert [report.articles for report in (pooled, first, second)] == [42, 30, 12]
     assert (first.name, second.name) == ("cross-validation-corpus-train", "cross-validation-corpus-test")
     assert np.array_equal(np.add(first.confusion, second.confusion), pooled.confusion)
 
