@@ -86,6 +86,11 @@ def test_only_the_finished_folder_is_left(saved: Path) -> None:
     assert saved.stat().st_mode & 0o755 == 0o755
 
 
+def test_a_graph_that_is_not_listed_is_refused(saved: Path) -> None:
+    (saved / "model.int8.onnx").write_bytes(b"another")
+    assert refusal(saved) == "model.int8.onnx: is no part of the saved model; take it out"
+
+
 @pytest.mark.parametrize("name", ["weights.bin", "deep/notes.txt", f"deep/{MANIFEST}"])
 def test_an_altered_or_missing_file_is_refused(saved: Path, name: str) -> None:
     content = bytearray((saved / name).read_bytes())

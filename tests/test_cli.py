@@ -263,6 +263,9 @@ def test_labels_that_do_not_hold(content: str, said: str, project: Path, selon: 
         ("a registered model is models:/selon/N", ["promote", "models:/other/1"]),
         ("--on cross-validation compares runs", ["compare", "a", "b", "--on", "cross-validation"]),
         ("there is no such file", ["corpus", "stats", "none.jsonl"]),
+        ("is a file; name a folder", ["corpus", "join", "labels.jsonl", "--output", "configs/tfidf.yaml"]),
+        ("or replace the labels", ["corpus", "join", "data/labels.jsonl", "--output", "data"]),
+        ("two files of one name", ["corpus", "join", "a/labels.jsonl", "b/labels.jsonl", "--output", "joined"]),
     ],
 )
 def test_arguments_that_lead_nowhere(said: str, arguments: list[str], project: Path, selon: Selon) -> None:
@@ -303,6 +306,15 @@ def test_a_crash_is_no_mistake_of_the_users(project: Path, selon: Selon, monkeyp
     monkeypatch.setattr("train.training.train", crash)
     with pytest.raises(ZeroDivisionError):  # Python prints it and exits with 1
         selon("train", "configs/tfidf.yaml")
+
+
+def test_what_is_not_installed_is_named(project: Path, selon: Selon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*arguments: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("train.training.train", absent)
+    said = "this needs torch, which is not installed: install selon[train]"
+    _refused(selon, project, said, "train", "configs/tfidf.yaml")
 
 
 def test_a_text_with_the_name_of_an_emoji_is_printed_as_it_is() -> None:

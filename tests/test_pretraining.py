@@ -123,6 +123,13 @@ def test_a_mistake_in_the_sources_can_be_mended(root: Path) -> None:
     assert (work / "shards").is_dir()
 
 
+def test_an_output_that_holds_other_things_is_refused_before_the_work(root: Path) -> None:
+    (root / "models/mine").mkdir(parents=True)
+    with pytest.raises(SelonError, match=r"models: holds other things \(mine …\); name a new folder"):
+        pretrain(_config(root, "output=models", "work_dir=unused"), progress=False)
+    assert not (root / "unused").exists()
+
+
 def test_short_lines_are_no_sign_of_a_held_out_article() -> None:
     held_out = HeldOut(frozenset(), frozenset(telling(("Crédit photo : AFP",))))
     assert not held_out.holds(Document("", ("Crédit photo : AFP",)))

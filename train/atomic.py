@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -40,6 +40,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(outer, ignore_errors=True)
+
+
+def refuse_others(folder: Path, own: Collection[str]) -> None:
+    """Raise SelonError where ``folder`` is a file or holds more than ``own``: replacing it would lose that."""
+    if folder.exists() and not folder.is_dir():
+        raise SelonError(f"{folder}: is a file; name a folder")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.exists() else []
+    if others:
+        raise SelonError(f"{folder}: holds other things ({others[0]} …); name a new folder for this alone")
 
 
 @contextmanager

@@ -127,6 +127,9 @@ def read_bundle(folder: Path, verify: bool = True) -> Bundle:
         raise SelonError(f"{manifest}: damaged ({reason}); get the model again") from None
     if bundle.labels != LABELS:
         raise SelonError(f"{manifest}: labels {', '.join(bundle.labels)} are not selon's; train it again")
+    # A graph that is not listed would answer all the same.
+    for stray in sorted({path.name for path in folder.glob("*.onnx")} - set(bundle.files)):
+        raise SelonError(f"{folder / stray}: is no part of the saved model; take it out")
     for name, digest in bundle.files.items() if verify else ():
         path = folder / name
         if not path.is_file():

@@ -8,7 +8,7 @@ import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -173,12 +173,14 @@ def compare(
 ) -> None:
     """One table, a column a model; for two models their difference, a paired test and a verdict."""
     from train import comparison as comparing
+    from train.atomic import refuse_others
     from train.config import project_path
 
     if len(models) < 2:
         raise SelonError("compare takes two models or more")
-    result = _comparison(models, on, press)
     folder = output or project_path("mlruns/comparisons/latest")
+    refuse_others(folder, comparing.FILES)  # before minutes of work
+    result = _comparison(models, on, press)
     comparing.write(result, folder)
     if form is TableFormat.table:
         out.print(comparing.to_table(result))
@@ -396,6 +398,11 @@ def join(
     from train.atomic import whole_file
     from train.corpus import join_files, to_rows
 
+    if output and output.exists() and not output.is_dir():
+        raise SelonError(f"{output}: is a file; name a folder")
+    targets = [(output / path.name).resolve() for path in labels] if output else []
+    if len(set(targets)) < len(targets) or set(targets) & {path.resolve() for path in labels}:
+        raise SelonError(f"{output}: would hold two files of one name, or replace the labels; name another folder")
     for path, joined in join_files(labels, press, partial).items():
         share = joined.found / joined.wanted
         found = f"{joined.found} of {joined.wanted} sentences found ({share:.1%}), {len(joined.articles)} articles"
@@ -496,8 +503,17 @@ def main() -> None:
     try:
         app()
     except SelonError as error:
-        err.print(f"selon: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except ModuleNotFoundError as error:
+        # What labels and serves can be installed alone.
+        if not error.name or error.name.startswith("train"):
+            raise
+        _refuse(f"this needs {error.name}, which is not installed: install selon[train]")
+
+
+def _refuse(reason: str) -> NoReturn:
+    err.print(f"selon: {reason}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 def _stop(number: int, frame: Any) -> None:

@@ -15,14 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from train import metrics
-from train.atomic import whole_folder
+from train.atomic import refuse_others, whole_folder
 from train.evaluation import Report, evaluate, flatten, refuse_seen, summarise
 from train.labeller import Labeller
 from train.metrics import Interval
 from train.schema import LABELS, Article, Label, Probabilities, SelonError, Sentence
 
 #: What a comparison's folder holds.
-_FILES = ("table.md", "table.csv", "table.json", "differences.jsonl")
+FILES = ("table.md", "table.csv", "table.json", "differences.jsonl")
 #: Below this p value a difference counts as shown.
 _SIGNIFICANT = 0.05
 
@@ -133,11 +133,7 @@ def write(comparison: Comparison, folder: Path) -> None:
 
     An earlier comparison there is replaced; SelonError where the folder holds anything else.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SelonError(f"{folder}: is a file; name a folder")
-    others = [path.name for path in folder.iterdir() if path.name not in _FILES] if folder.exists() else []
-    if others:
-        raise SelonError(f"{folder}: holds other things ({others[0]} …); name a folder for the comparison alone")
+    refuse_others(folder, FILES)
     with whole_folder(folder) as work:
         (work / "table.md").write_text(to_markdown(comparison), encoding="utf-8")
         (work / "table.csv").write_text(to_csv(comparison), encoding="utf-8")

@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from train.atomic import refuse_others
 from train.config import project_path
-from train.pretraining.settings import PretrainConfig, claim_work_folder
+from train.pretraining.settings import ENCODER_FILES, PretrainConfig, claim_work_folder
 from train.schema import SelonError
 
 __all__ = ["PretrainConfig", "export", "latest_checkpoint", "prepare", "pretrain"]
@@ -45,11 +46,12 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
     Raises
     ------
     SelonError
-        For a missing source, a work folder of another config, checkpoints that are in the way (without
-        ``resume``) or all altered (with it).
+        For a missing source, an output folder that holds other things, a work folder of another config, checkpoints
+        that are in the way (without ``resume``) or all altered (with it).
     """
     from train.pretraining.masked import train_masked
 
+    refuse_others(project_path(config.output), ENCODER_FILES)
     work = prepare(config, progress=progress)
     checkpoint = train_masked(config, work, resume=resume, progress=progress, log=log)
     return export(checkpoint, project_path(config.output))

@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from train.atomic import whole_folder
+from train.atomic import refuse_others, whole_folder
 from train.pretraining.checkpoints import State, load_weights, read_state, verify
 from train.pretraining.pieces import BOS, EOS, PAD, load_tokenizer
-from train.pretraining.settings import EncoderConfig, PretrainConfig
+from train.pretraining.settings import ENCODER_FILES, EncoderConfig, PretrainConfig
 
 
 def build_model(settings: EncoderConfig, pieces: int) -> Any:
@@ -57,6 +57,7 @@ def write_encoder(checkpoint: Path, output: Path) -> Path:
     # What fine-tuning starts with; pre-training had its own. On a CPU, drawing the dropout of every attention weight
     # takes a quarter of the time (measured at 4 x 256).
     model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob = 0.1, 0.0
+    refuse_others(output, ENCODER_FILES)
     with whole_folder(output) as draft:
         save_half(model, draft)
         tokenizer.save_pretrained(draft)

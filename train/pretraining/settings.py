@@ -22,6 +22,16 @@ from train.config import (
 )
 from train.schema import SelonError
 
+#: What an encoder's folder holds; a folder with more is not replaced.
+ENCODER_FILES = (
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
