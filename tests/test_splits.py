@@ -36,6 +36,14 @@ def test_a_reprint_is_near_and_another_story_is_not() -> None:
     assert near_duplicates([first, article("d", *story(3)), reprint, quoting]) == [(0, 2)]
 
 
+def test_a_line_that_closes_every_article_pairs_none_and_many_prints_of_a_story_are_one_group() -> None:
+    furniture = "Abonnez-vous dès maintenant pour lire la suite de cet article et tous les autres."
+    outlet = [article(f"o{n}", *story(n), furniture) for n in range(100)]
+    assert near_duplicates(outlet) == []
+    prints = [article(f"p{n}", *story(200), f"Une fin à eux, la {n}e.") for n in range(100)]
+    assert len(set(groups([*outlet, *prints]))) == 101
+
+
 def test_a_short_article_inside_a_long_one_is_near() -> None:
     assert near_duplicates([article("a", *story(1, 300)), article("b", *story(1, 300)[10:12])]) == [(0, 1)]
 

@@ -41,6 +41,18 @@ def _places(root: Path) -> list[Path]:
     return sorted((root / "mlruns/checkpoints").glob("*/*/"))
 
 
+def test_what_a_saved_model_has_learned_is_not_held_out_when_it_is_trained_further(copied: dict[str, Path]) -> None:
+    further = load_config("configs/petit.yaml", TrainConfig, [f"model.encoder={copied['petit']}"])
+    files = {"train": ("data/corpus/test.jsonl",), "test": ("data/corpus/train.jsonl",)}
+    turned = further.model_copy(update={"data": further.data.model_copy(update=files)})
+    with pytest.raises(SelonError, match=r"data\.test: model\.encoder is a saved model .* from 30 of these articles"):
+        training.train(turned)
+    with pytest.raises(SelonError, match=r"--cross-validate: model\.encoder is a saved model"):
+        training.cross_validate(further, 2)
+    seen = family("camembert")(further.model, further.input).known()
+    assert len(seen) == 42  # train and validation; they are known to what comes of it, too
+
+
 # --- what a training leaves ------------------------------------------------------------------------------
 
 
@@ -249,6 +261,7 @@ def test_an_interrupted_training_goes_on_in_its_run(
     assert run.data.params == parameters
     assert len(run.inputs.dataset_inputs) == 3
     assert done.champion
+    assert json.loads((tracking.resolve(done.address) / "bundle.json").read_text())["training_seconds"] is None
     assert _places(project) == []  # the older leftover went too
     with pytest.raises(SelonError, match="no interrupted training"):
         training.train(_config(), resume=True)

@@ -70,7 +70,8 @@ class Bundle(StrictModel):
     corpus: str
     trained_on: tuple[str, ...]
     config: dict[str, Any]
-    training_seconds: float
+    training_seconds: float | None
+    """None where it was interrupted and resumed."""
     created: str
     golden: tuple[Golden, ...] = ()
     held_out: HeldOut | None = None

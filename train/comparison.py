@@ -29,7 +29,7 @@ _SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model's predictions on the articles of the comparison; seconds, bytes and rate where they are known."""
+    """A model's predictions on the articles of the comparison; seconds and bytes where they are known."""
 
     name: str
     report: Report

@@ -94,7 +94,7 @@ class CamembertConfig(StrictModel):
 
     kind: Literal["camembert"]
     encoder: StrictStr
-    """A folder (relative to the project root) or a name on the Hugging Face Hub."""
+    """A folder (relative to the project root) or a name on the Hugging Face Hub; a saved model is trained further."""
     revision: StrictStr | None = None
     max_length: Annotated[StrictInt, Field(ge=16, le=1024)] = 128
     epochs: PositiveInt = 4
@@ -111,7 +111,7 @@ class CamembertConfig(StrictModel):
     """Share of the training sentences that are read alone, as many again without the headline: both come in use."""
     start_from_mask: StrictBool = False
     """Whether the first place, which the head reads, starts as the mask: an encoder that has learned from masked words
-    alone knows how to gather at a mask what is around it, and nothing about its first place."""
+    alone knows how to gather at a mask what is around it, and nothing about its first place. A saved model does."""
     save_steps: PositiveInt = 200
     int8: StrictBool = False
     """Quantise the exported graph as well, and let it answer on a CPU if it is as good: for big encoders."""

@@ -14,6 +14,9 @@ from train.schema import Article, SelonError
 _SHINGLE = 8
 #: Share of the shorter article's shingles from which two articles count as the same story reprinted.
 _SAME = 0.3
+#: Of the articles that share a shingle, how many following ones each is compared with: a line that closes every article
+#: of an outlet would else pair all with all. Many prints of one story are still found, in a chain.
+_KIN = 30
 
 
 def near_duplicates(articles: Sequence[Article]) -> list[tuple[int, int]]:
@@ -22,7 +25,7 @@ def near_duplicates(articles: Sequence[Article]) -> list[tuple[int, int]]:
     shared: dict[tuple[int, int], int] = defaultdict(int)
     for places in holders.values():
         for i, first in enumerate(places):
-            for second in places[i + 1 :]:
+            for second in places[i + 1 : i + 1 + _KIN]:
                 shared[first, second] += 1
     pairs = {pair for pair, n in shared.items() if n >= _SAME * min(sizes[pair[0]], sizes[pair[1]])}
     by_content: dict[str, int] = {}

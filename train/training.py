@@ -108,9 +108,10 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
     With ``resume``, the last interrupted training of the same config and data goes on, in its own MLflow run:
     from its last intact checkpoint, from the beginning where it has none.
     """
-    data = read_data(config)
     classifier = family(config.model.kind)(config.model, config.input)
     classifier.check()
+    data = read_data(config)
+    _refuse_known(classifier, data.test, "data.test")
     place = _checkpoints(config, data, classifier.start())
     interrupted = _interrupted(place) if resume else None
     if resume and interrupted is None:
@@ -123,7 +124,7 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
             started = time.perf_counter()
             fitting = Fitting(config.seed, checkpoints, resume, run.figures, data.unlabelled)
             classifier.fit(data.train, data.validation, fitting)
-            seconds = time.perf_counter() - started
+            seconds = None if resume else time.perf_counter() - started
             with tempfile.TemporaryDirectory(prefix="selon-") as work:
                 folder = Path(work) / "bundle"
                 on_validation = classifier.predict_proba(data.validation)
@@ -134,7 +135,8 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
                 with (folder / "README.md").open("a", encoding="utf-8") as card:
                     card.write(_held_out_card(config, reports[-1]))
                 write_manifest(folder, bundle)
-                run.figures({"training_seconds": seconds})
+                if seconds is not None:
+                    run.figures({"training_seconds": seconds})
                 version = tracking.log_model(folder)
     _tidy(place)
     return Trained(f"models:/{tracking.REGISTERED}/{version}", run.id, tracking.champion() == version, reports)
@@ -146,10 +148,12 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
     Returns the pooled report, followed by one for each file of ``data.train`` where there are several (written and
     real articles are not equally hard), and the id of the run, which keeps every prediction.
     """
+    first = family(config.model.kind)(config.model, config.input)
+    first.check()
     data = read_data(config)
+    _refuse_known(first, data.train, "--cross-validate")
     files = read_each([project_path(path) for path in config.data.train], _press(config))
     parts = _folds(data.train, folds, config.seed)
-    family(config.model.kind)(config.model, config.input).check()
     held: list[Article] = []
     predicted: list[Probabilities] = []
     with tracking.run(f"{config.name}-cv{folds}", {"family": config.model.kind, "folds": str(folds)}) as run:
@@ -171,6 +175,17 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
         run.json(reports[0].model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
         _log_pictures(run, held, predicted, reports[0])
     return reports, run.id
+
+
+def _refuse_known(classifier: Classifier, held_out: Sequence[Article], place: str) -> None:
+    """Refuse to hold out articles from which a saved model that is trained further has learned already."""
+    known = set(classifier.known())
+    seen = [article.id for article in held_out if content_key(article) in known]
+    if seen:
+        raise SelonError(
+            f"{place}: model.encoder is a saved model that has learned from {len(seen)} of these articles "
+            f"({seen[0]} …): start from an encoder, or hold out others"
+        )
 
 
 def _by_file(
@@ -204,12 +219,13 @@ def save(
     config: TrainConfig,
     data: Data,
     on_validation: Sequence[Probabilities],
-    seconds: float,
+    seconds: float | None,
     folder: Path,
 ) -> None:
     """Write the bundle: the classifier's files, the model card, the manifest."""
     gold = np.concatenate([article.gold for article in data.validation])
     stacked = np.concatenate(on_validation)
+    seen = data.train + data.validation + data.unlabelled
     example = Article("", _GOLDEN_TEXT, segment(_GOLDEN_TEXT), title=_GOLDEN_TITLE)
     rows = classifier.reference_proba([example])[0]
     bundle = Bundle(
@@ -219,9 +235,9 @@ def save(
         input=config.input,
         review_below=metrics.review_threshold(stacked, gold, config.review_error),
         corpus=fingerprint(data.train),
-        trained_on=tuple(sorted(content_key(article) for article in data.train + data.validation + data.unlabelled)),
+        trained_on=tuple(sorted({content_key(article) for article in seen} | set(classifier.known()))),
         config=config.model_dump(mode="json"),
-        training_seconds=round(seconds, 1),
+        training_seconds=seconds and round(seconds, 1),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         golden=(
             Golden(

@@ -24,6 +24,7 @@ def test_rates_fall_from_the_head_to_the_embeddings(encoders: Path, kind: str) -
     assert rates.keys() == set(names.values())
     assert {name for name, decay in decays.items() if decay == 0.01} == decayed
     layers = model.config.num_hidden_layers
+    assert len(set(rates.values())) == layers + 2
     for name, rate in rates.items():
         if name.startswith(("classifier", "pooler")):
             assert rate == 1.0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
 from train.classifiers.loading import load_encoder
 from train.config import CamembertConfig
@@ -29,6 +33,26 @@ def test_inputs_longer_than_the_encoder_reads(kind: str, encoders: Path) -> None
     load_encoder(CamembertConfig(kind="camembert", encoder=str(encoders / kind), max_length=64))
     with pytest.raises(SelonError, match=r"model\.max_length: 65 is more than the 64 tokens"):
         load_encoder(CamembertConfig(kind="camembert", encoder=str(encoders / kind), max_length=65))
+
+
+def test_a_saved_model_is_trained_further(copied: dict[str, Path]) -> None:
+    saved = load_file(copied["petit"] / "model.safetensors")
+    config = CamembertConfig(kind="camembert", encoder=str(copied["petit"]), max_length=48, start_from_mask=True)
+    model, _ = load_encoder(config)
+    for name, weights in model.state_dict().items():
+        assert torch.equal(weights, saved[name].float()), name
+
+
+def test_an_encoder_that_is_damaged_or_has_other_labels(encoders: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoders / "camembert", tmp_path / "encoder"))
+    other = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=7)
+    other.save_pretrained(folder)
+    config = CamembertConfig(kind="camembert", encoder=str(folder), max_length=48)
+    with pytest.raises(SelonError, match="no encoder that transformers can load"):
+        load_encoder(config)
+    os.truncate(folder / "model.safetensors", 1000)
+    with pytest.raises(SelonError, match="no encoder that transformers can load"):
+        load_encoder(config)
 
 
 def test_the_first_place_can_start_as_the_mask(encoders: Path) -> None:

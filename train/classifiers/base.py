@@ -7,7 +7,7 @@ A new family is one file with a subclass of ``Classifier``, its config type in `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -84,6 +84,10 @@ class Classifier(ABC):
     def start(self) -> dict[str, str]:
         """Return what is on this machine that ``fit`` starts from: files and their SHA-256."""
         return {}
+
+    def known(self) -> Collection[str]:
+        """Return the content keys of the articles that what ``fit`` starts from has learned the labels of."""
+        return ()
 
     @abstractmethod
     def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:

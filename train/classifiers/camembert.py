@@ -19,7 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from train.bundle import Int8Check, hashes
+from train.bundle import MANIFEST, Int8Check, hashes, read_bundle
 from train.classifiers.base import DEFAULT, Classifier, Fitting, Runtime, split_by_article
 from train.config import CamembertConfig, InputConfig, project_path
 from train.inputs import build_inputs
@@ -33,6 +33,8 @@ INT8_GRAPH = "model.int8.onnx"
 #: Tokens in a batch, padding included: enough to fill two cores, little enough that a big encoder's activations stay
 #: in their caches (at CamemBERT-base's size 2,048 are a fifth slower).
 _BATCH_TOKENS = 1024
+#: Articles that are tokenised together: a tokenised sentence is large.
+_ARTICLES_AT_ONCE = 200
 
 
 class Encoded(NamedTuple):
@@ -106,9 +108,17 @@ class CamembertClassifier(Classifier):
 
     def start(self) -> dict[str, str]:
         """Return the hashes of the encoders' files; what comes from the Hub is named by the config."""
+        return {f"{name}/{file}": sha for name in self._local() for file, sha in hashes(project_path(name)).items()}
+
+    def known(self) -> set[str]:
+        """Return what the encoders have learned from, where they are saved models that are trained further."""
+        folders = [project_path(name) for name in self._local()]
+        saved = [read_bundle(folder) for folder in folders if (folder / MANIFEST).is_file()]
+        return {key for bundle in saved for key in bundle.trained_on}
+
+    def _local(self) -> list[str]:
         models = [model for model in (self.model, self.model.teacher) if isinstance(model, CamembertConfig)]
-        names = sorted({model.encoder for model in models if project_path(model.encoder).is_dir()})
-        return {f"{name}/{file}": sha for name in names for file, sha in hashes(project_path(name)).items()}
+        return sorted({model.encoder for model in models if project_path(model.encoder).is_dir()})
 
     def fit(self, train: Sequence[Article], validation: Sequence[Article], fitting: Fitting) -> Self:
         """Fine-tune the encoder, calibrate it on ``validation``, export and verify the graph."""
@@ -125,10 +135,14 @@ class CamembertClassifier(Classifier):
 
     def predict_with_cuts(self, articles: Sequence[Article]) -> list[tuple[Probabilities, list[bool]]]:
         """Return calibrated probabilities, and for each sentence whether its end was cut to fit."""
-        encoded = [self._encode(article) for article in articles]
-        logits = self.logits([one.encoding for article in encoded for one in article])
-        rows = split_by_article(probabilities_from(logits), articles)
-        return list(zip(rows, ([one.truncated for one in article] for article in encoded), strict=True))
+        found: list[tuple[Probabilities, list[bool]]] = []
+        for start in range(0, len(articles), _ARTICLES_AT_ONCE):
+            some = articles[start : start + _ARTICLES_AT_ONCE]
+            encoded = [self._encode(article) for article in some]
+            logits = self.logits([one.encoding for article in encoded for one in article])
+            rows = split_by_article(probabilities_from(logits), some)
+            found += zip(rows, ([one.truncated for one in article] for article in encoded), strict=True)
+        return found
 
     def reference_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
         """Return the probabilities of the fp32 graph; an int8 one answers by the company in the batch as well."""

@@ -131,7 +131,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
         try:
             if json.loads((checkpoint / _MANIFEST).read_text()) == hashes(checkpoint, _MANIFEST):
                 return checkpoint
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
             continue
     return None
 

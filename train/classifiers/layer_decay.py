@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-_LAYER = re.compile(r"\.layer\.(\d+)\.")
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 def parameter_groups(
@@ -38,7 +38,9 @@ def parameter_groups(
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         found = _LAYER.search(name)
-        below = 0 if not name.startswith(model.base_model_prefix) else layers - int(found[1]) if found else layers + 1
+        # A pooler is part of the head: pre-training has not known it.
+        head = not name.startswith(model.base_model_prefix) or ".pooler." in name
+        below = 0 if head else layers - int(found[1]) if found else layers + 1
         groups[below, name in decayed].append(parameter)
     return [
         {

@@ -13,6 +13,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from train.bundle import MANIFEST
 from train.classifiers.dropout import draw_bytes
 from train.classifiers.exporting import has_types
 from train.classifiers.first_place import read_first_place
@@ -21,7 +22,7 @@ from train.schema import LABELS, SelonError
 
 
 def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load encoder (with a new classification head) and tokenizer from a folder or the Hub.
+    """Load encoder and tokenizer from a folder or the Hub; what is no saved model gets a new classification head.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
             **attention,
             **options,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers, safetensors and the Hub raise types of their own
         if local.is_dir():
             raise SelonError(f"{local}: no encoder that transformers can load: {_first_line(error)}") from None
         raise SelonError(
@@ -66,7 +67,8 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     if not has_types(model):
         # Some WordPiece tokenizers number the two texts all the same; such a model would fail on it elsewhere.
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
-    if config.start_from_mask:
+    # A saved model that is trained further has a first place of its own, and a head.
+    if config.start_from_mask and not (local / MANIFEST).is_file():
         pieces = model.get_input_embeddings().weight
         with torch.no_grad():
             pieces[tokenizer.cls_token_id] = pieces[tokenizer.mask_token_id]

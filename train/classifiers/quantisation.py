@@ -1,8 +1,8 @@
 """An int8 graph beside the fp32 one: made, compared on validation, and refused where it is not as good.
 
 Dynamic quantisation: weights of the matrix products are stored in 8 bits, activations are quantised as they come. A
-big encoder answers twice as fast; a small one gains little, so its config does not ask for it. An input's answer then
-depends a little on the others in its batch.
+big encoder answers 1.6 times as fast; a small one gains little, so its config does not ask for it. An input's answer
+then depends a little on the others in its batch.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ class TfidfClassifier(Classifier):
         texts = [[_words(text) for text in article.sentence_texts] for article in articles]
         flat = [text for article in texts for text in article]
         blocks = [apply("words", flat), apply("characters", flat)]
-        around = [self._neighbours(list(range(len(article))), i) for article in texts for i in range(len(article))]
+        around = [self._neighbours(len(article), i) for article in texts for i in range(len(article))]
         starts = np.repeat(np.cumsum([0] + [len(t) for t in texts])[:-1], [len(t) for t in texts])
         neighbour_words = apply("neighbours", flat)
         blocks += _shifted(neighbour_words, around, starts)
@@ -197,9 +197,9 @@ class TfidfClassifier(Classifier):
         said = [np.vstack([_around(own, self.inputs) for own in split_by_article(one, articles)]) for one in opinions]
         return np.hstack([self.parts["context"].transform(rows), *said])
 
-    def _neighbours(self, places: list[int], i: int) -> list[int | None]:
+    def _neighbours(self, sentences: int, i: int) -> list[int | None]:
         offsets = [*range(-self.inputs.before, 0), *range(1, self.inputs.after + 1)]
-        return [i + o if 0 <= i + o < len(places) else None for o in offsets]
+        return [i + o if 0 <= i + o < sentences else None for o in offsets]
 
     def _cues(self, article: Article) -> list[dict[str, float]]:
         """Return the cues of the sentences, without what the input config switches off."""

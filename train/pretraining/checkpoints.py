@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from train.atomic import whole_folder
+from train.bundle import sha256
 from train.schema import SelonError
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -60,7 +60,7 @@ def save(folder: Path, state: State, model: Any, optimizer: Any) -> Path:
         save_file(tensors, draft / "optimizer.safetensors")
         text = json.dumps(asdict(state), indent=1, ensure_ascii=False)
         (draft / "state.json").write_text(text, encoding="utf-8")
-        manifest = {name: _sha256(draft / name) for name in _FILES}
+        manifest = {name: sha256(draft / name) for name in _FILES}
         (draft / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for old in _all(folder)[:-_KEEP]:
         shutil.rmtree(old)
@@ -71,7 +71,7 @@ def verify(checkpoint: Path) -> None:
     """Raise SelonError unless every file of the checkpoint is there and unaltered."""
     try:
         manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        wrong = [name for name in _FILES if _sha256(checkpoint / name) != manifest.get(name)]
+        wrong = [name for name in _FILES if sha256(checkpoint / name) != manifest.get(name)]
     except (OSError, ValueError) as error:
         raise SelonError(f"{checkpoint}: the checkpoint is incomplete ({error}); remove that folder") from None
     if wrong:
@@ -135,8 +135,3 @@ def any_in(folder: Path) -> bool:
 
 def _all(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

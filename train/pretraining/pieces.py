@@ -49,10 +49,10 @@ def write_tokenizer(config: PretrainConfig, work: Path) -> None:
     sample = (document for document in _documents(text) if draw.random() < share)
     try:
         tokenizer.train_from_iterator(sample, trainer)
+    except (KeyboardInterrupt, SystemExit):
+        raise
     # The Rust trainer panics on too little text, and a panic is no Exception.
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except BaseException:
         raise SelonError(
             f"{text}: too little text for a tokenizer of {config.tokenizer.pieces:,} pieces; "
             "give more text or lower tokenizer.pieces"

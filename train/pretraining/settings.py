@@ -167,8 +167,8 @@ class PretrainConfig(StrictModel):
     vectors: VectorsConfig | None = VectorsConfig()
     encoder: EncoderConfig = EncoderConfig()
     masked: MaskedConfig
-    work_dir: StrictStr = "mlruns/pretrain-petit"
-    output: StrictStr = "data/petit/encoder"
+    work_dir: StrictStr
+    output: StrictStr
 
     @model_validator(mode="after")
     def _rows_fit(self) -> PretrainConfig:

@@ -21,7 +21,7 @@ from train.atomic import whole_file, whole_folder
 from train.config import project_path
 from train.normalisation import normalise
 from train.pretraining.settings import ExcludeConfig, PretrainConfig, SourceConfig
-from train.schema import SelonError
+from train.schema import HALF_CHARACTER, SelonError
 
 #: Novels are cut at line ends into documents of about this size, so that shuffling and drawing see many.
 DOCUMENT_CHARACTERS = 20_000
@@ -68,7 +68,6 @@ class TextSummary:
 
     sources: list[SourceCount]
     held_out_articles: int
-    validation_characters: int = 0
     excluded_from: list[str] = field(default_factory=list)
 
 
@@ -142,6 +141,8 @@ def _read_dataset(source: SourceConfig) -> Iterator[Document]:
 
 
 def _document(identity: str, title: object, text: str) -> Document:
+    if HALF_CHARACTER.search(f"{title}{text}"):
+        raise ValueError("half a character")  # no file could hold it
     head = (str(title),) if title else ()
     return Document(identity, (*head, *text.splitlines()))
 
@@ -170,9 +171,13 @@ def find_held_out(exclude: ExcludeConfig, sources: tuple[SourceConfig, ...]) -> 
     paragraphs: set[bytes] = set()
     for name in exclude.texts:
         path = project_path(name)
-        if not path.is_file():
-            raise SelonError(f"{path}: there is no such text to leave out; mend exclude.texts in the config")
-        paragraphs.update(telling(tuple(path.read_text(encoding="utf-8").splitlines())))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise SelonError(
+                f"{path}: there is no such text (in UTF-8) to leave out; mend exclude.texts in the config"
+            ) from None
+        paragraphs.update(telling(tuple(text.splitlines())))
     missing = set(ids)
     for source in sources:
         if not missing or (source.path is not None and ".jsonl" not in source.path):
@@ -246,7 +251,6 @@ def write_text(config: PretrainConfig, work: Path) -> None:
                 # By content, not by order: the same document twice lands on the same side.
                 digest = hashlib.blake2b(f"{config.seed} {text}".encode(), digest_size=8).digest()
                 aside = int.from_bytes(digest) < config.held_out * 2**64
-                summary.validation_characters += len(text) if aside else 0
                 (validation if aside else train).write(text + "\n\n")
             summary.sources.append(count)
         files.close()
