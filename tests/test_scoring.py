@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.schema import LABELS
-from train.scoring import COLUMNS, answer, place
+from train.scoring import COLUMNS, answer, place, place_rows
 
 DOCUMENT = "Le pont est vert. Le maire dément la grève. La rue est rouge."
 
@@ -23,6 +23,24 @@ def test_a_sentence_is_found_in_its_document() -> None:
     alone = place("Autre chose.", DOCUMENT)
     assert alone is not None
     assert alone.article.sentence_texts == ("Autre chose.",)
+
+
+def test_a_sentence_comes_before_a_part_of_one() -> None:
+    found = place("Non", "Nonancourt attend sa gare. Non")
+    assert found is not None
+    assert found.article.sentence_texts == ("Nonancourt attend sa gare.", "Non")
+    assert found.place == 1
+    fragment = place("Non", "Nonancourt attend sa gare.")
+    assert fragment is not None
+    assert fragment.article.sentence_texts[fragment.place] == "Non"
+
+
+def test_the_rows_of_a_document_share_it_and_each_is_answered_by_itself() -> None:
+    document = "Non. Le pont est vert. Non."
+    texts = ["Le pont est vert.", "Non.", " Non. "]
+    placed, articles = place_rows([*((text, document) for text in texts), ("Non.", None)])
+    assert [one and one.place for one in placed] == [1, 0, 0, 0]
+    assert len(articles) == 2
 
 
 def test_nothing_is_background() -> None:

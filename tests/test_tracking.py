@@ -11,15 +11,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from train import tracking
-from train.schema import LABELS, SelonError
+from train.schema import LABELS, Article, SelonError
 
 CHAMPION = "models:/selon@champion"
 
@@ -168,6 +171,28 @@ def test_pyfunc_takes_what_comes(address: str, trained: Path) -> None:
     with_document = face.predict(frame)
     assert with_document["label"].tolist() == ["denial"] * 3
     np.testing.assert_allclose(with_document.iloc[1, 1:].astype(float), with_document.iloc[2, 1:].astype(float))
+
+
+def test_pyfunc_labels_many_articles_some_at_a_time() -> None:
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own
+        from train.pyfunc_face import SelonModel
+
+    runs: list[int] = []
+
+    def predict_proba(articles: Sequence[Article]) -> list[Any]:
+        runs.append(sum(map(len, articles)))
+        return [np.full((len(article), 4), float(article.text.split()[0])) for article in articles]
+
+    face = SelonModel()
+    face.labeller = SimpleNamespace(predict_proba=predict_proba)
+    documents = [f"{number} ponts. " + "Il est vert. " * 99 for number in range(20)]
+    answered = face.predict(None, pd.DataFrame({"text": "Il est vert.", "document": documents}))
+    assert answered["p_claim"].tolist() == list(range(20))
+    assert sum(runs) == 2000
+    assert max(runs) <= 600
 
 
 def test_the_logged_model_holds_no_pickle(trained: Path) -> None:

@@ -120,7 +120,7 @@ def pretrain(
     from train.pretraining import pretrain as run_pretraining
 
     resolved = load_config(config, PretrainConfig, overrides or ())
-    with tracking.run(f"pretrain-{Path(resolved.output).name}", {"family": "encoder"}) as run:
+    with tracking.run(f"pretrain-{resolved.name}", {"family": "encoder"}) as run:
         tracking.log_parameters(resolved.model_dump(mode="json"))
         folder = run_pretraining(resolved, resume=resume, log=run.figures)
     out.print(f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}")
@@ -300,10 +300,12 @@ def serve(
     port: Annotated[int, typer.Option(help="0 takes any that is free.", min=0, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Who can reach it; 127.0.0.1 is this machine alone.")] = "127.0.0.1",
     token_file: Annotated[Path | None, typer.Option(help="A file with the token that clients must send.")] = None,
-    deadline: Annotated[float, typer.Option(help="Seconds a request may take.", min=0.1)] = 30.0,
+    deadline: Annotated[float, typer.Option(help="Seconds a request may take.", min=0.1, max=86_400)] = 30.0,
     max_body: Annotated[int, typer.Option(help="Bytes of one request.", min=1024)] = 2 * 1024 * 1024,
     max_sentences: Annotated[int, typer.Option(help="Sentences of one article.", min=1)] = 2000,
-    watch: Annotated[float, typer.Option(help="Seconds between looks at the champion alias.", min=0.05)] = 5.0,
+    watch: Annotated[
+        float, typer.Option(help="Seconds between looks at the champion alias.", min=0.05, max=86_400)
+    ] = 5.0,
 ) -> None:
     """Answer over HTTP: a page to read articles, a JSON API, MLflow's scoring protocol."""
     from train.service.server import is_loopback
@@ -318,8 +320,14 @@ def serve(
         watch=watch,
     )
     if not is_loopback(host) and not token_file:
-        err.print(f"selon: {host} can be reached from elsewhere and no --token-file is set: anybody may ask")
-    run_server(model, host, port, settings, lambda address: err.print(f"selon: {address}", highlight=False))
+        err.print(
+            f"selon: {host} can be reached from elsewhere and no --token-file is set: anybody may ask", markup=False
+        )
+
+    def tell(address: str) -> None:
+        err.print(f"selon: {address}", markup=False, highlight=False)  # [fd00::1] is no markup
+
+    run_server(model, host, port, settings, tell)
 
 
 @app.command()

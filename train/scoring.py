@@ -26,21 +26,32 @@ class Placed(NamedTuple):
 
 def place_rows(rows: Iterable[tuple[object, object]]) -> tuple[list[Placed | None], list[Article]]:
     """Return ``place`` of each (text, document), and the articles without repetition: many rows, one document."""
-    cut = cache(segment)  # each document once; it lives as long as this call
-    placed = [place(text, document, cut) for text, document in rows]
+    read = cache(_read)  # each document once; it lives as long as this call
+    placed = [place(text, document, read) for text, document in rows]
     return placed, list(dict.fromkeys(one.article for one in placed if one))
 
 
-def place(text: object, document: object, cut: Callable[[str], tuple[Sentence, ...]] = segment) -> Placed | None:
-    """Find ``text`` in ``document`` as one sentence; alone where the document has it not, None where it is empty."""
+def _read(document: str) -> Article:
+    return Article("", document, segment(document))
+
+
+def place(text: object, document: object, read: Callable[[str], Article] = _read) -> Placed | None:
+    """Find ``text`` in ``document`` as one sentence; alone where the document has it not, None where it is empty.
+
+    A sentence of the document comes before a part of one: « Non » is not looked for in « Nonancourt ». Where several
+    are equal it is the first: rows come in any order, and each is answered by itself.
+    """
     stripped = text.strip() if isinstance(text, str) else ""
     if not stripped:
         return None
     found = document.find(stripped) if isinstance(document, str) else -1
     if not isinstance(document, str) or found < 0:
         return Placed(Article.alone(stripped), 0)
+    article = read(document)
+    if stripped in article.sentence_texts:
+        return Placed(article, article.sentence_texts.index(stripped))
     own = Sentence(found, found + len(stripped))
-    others = [s for s in cut(document) if s.end <= own.start or s.start >= own.end]
+    others = [s for s in article.sentences if s.end <= own.start or s.start >= own.end]
     sentences = sorted([*others, own], key=lambda s: s.start)
     return Placed(Article("", document, tuple(sentences)), sentences.index(own))
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from train import __version__
 from train.corpus import read_articles
 from train.schema import LABELS
 from train.service.app import create_app
@@ -126,6 +127,8 @@ def test_the_example_is_read(page: Any) -> None:
     assert "justes sur 100" in page.inner_text('[data-filter="claim"]')
     assert "12 articles jamais vus" in page.inner_text("#reliability")
     assert page.locator(".cue", has_text="selon").count() > 0
+    assert f"logiciel selon, version {__version__}." in page.inner_text("#provenance")
+    assert "Échap ramène à l’article." in page.inner_text("#detail .hint")
 
 
 def test_markup_in_an_article_is_text(page: Any, tmp_path: Path) -> None:
@@ -221,7 +224,10 @@ def test_a_label_is_confirmed(page: Any) -> None:
     assert page.inner_text('[data-filter="review"] .count') == str(left - 1)
     assert page.inner_text("#detail .heading").replace("\u00a0", " ").startswith("Confirmé : démenti")
     assert "Démenti, confirmé" in page.text_content(".sentence >> nth=0")
+    page.keyboard.press("N")  # with the caps lock
+    assert _focused(page)["index"] == "1"
     page.keyboard.press("n")
+    page.keyboard.press("Shift+N")
     assert _focused(page)["index"] == "1"
 
 
@@ -396,7 +402,7 @@ def test_a_server_that_wants_a_token(browser: Any, serve: Callable[..., str]) ->
     page.fill("#text", TEXT)
     page.click("#read")
     page.wait_for_selector("#token", state="visible")
-    assert "jeton" in page.inner_text("#message")
+    assert "vérifiez-le" in page.inner_text("#message")
     page.fill("#token", "un-jeton-assez-long")
     page.click("#read")
     page.wait_for_selector(".sentence")

@@ -183,6 +183,14 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list((tmp_path / "mlruns").iterdir()) == []
 
 
+def test_only_our_own_versions_are_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`models:/autre/3` and `runs:/abc/7` are not models:/selon/3 and /7."""
+    monkeypatch.setattr(tracking, "recall", lambda address: Path(address))
+    assert champion.find("models:/selon/3") == (Path("models:/selon/3"), "3")
+    for address in ("models:/autre/3", "runs:/abc/7"):
+        assert champion.find(address) == (Path(address), None)
+
+
 def test_the_alias_is_read_from_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a base #1.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")

@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from train import cli
 from train.service.server import is_loopback
 
 
@@ -33,6 +34,15 @@ def test_mistakes(selon: Any, folder: Path, tmp_path: Path) -> None:
     assert (done.code, "no bundle.json there" in " ".join(done.err.split())) == (2, True)
     done = selon("serve", "--model", folder, "--port", 0, "--token-file", tmp_path / "none")
     assert (done.code, "the token cannot be read" in " ".join(done.err.split())) == (2, True)
+    for option, seconds in (("--deadline", "inf"), ("--deadline", "nan"), ("--watch", "1e300")):
+        done = selon("serve", "--model", folder, "--port", 0, option, seconds)
+        assert (done.code, f"Invalid value for '{option}'" in done.err) == (2, True)
+
+
+def test_the_address_is_told_as_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.service.server.serve", lambda *arguments: arguments[-1]("http://[fd00::1]:8000"))
+    cli.serve(host="::1")
+    assert capsys.readouterr().err == "selon: http://[fd00::1]:8000\n"
 
 
 def test_a_server_from_start_to_end(folder: Path, tmp_path: Path) -> None:

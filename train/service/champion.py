@@ -48,6 +48,12 @@ def alias_of(address: str | None) -> str | None:
     return found[1] if found else None
 
 
+def number_of(address: str | None) -> str | None:
+    """Return the version that an address itself names; None for every other."""
+    found = re.fullmatch(rf"models:/{tracking.REGISTERED}/(\d+)", address or "")
+    return found[1] if found else None
+
+
 def alias_version(alias: str) -> str | None:
     """Return the version that an alias means now, None where there is none; cheap, for it is asked every few seconds.
 
@@ -69,7 +75,7 @@ def find(address: str | None) -> Found:
     if address is not None and not address.startswith(("runs:/", "models:/")):
         return Found(Path(address), None)
     alias = alias_of(address)
-    version = address.rpartition("/")[2] if address and re.search(r"/\d+$", address) else None
+    version = number_of(address)
     if alias is not None:
         try:
             version = alias_version(alias)
@@ -137,7 +143,7 @@ def _main(address: str | None) -> None:
     version = None
     if address is None:
         version = tracking.champion()
-    elif alias or re.search(r"/\d+$", address):
+    elif alias or number_of(address):
         version = tracking.registered_version(address)
     folder = tracking.resolve(f"models:/{tracking.REGISTERED}/{version}" if version else address)
     print(json.dumps({"folder": str(folder), "version": version}))

@@ -167,6 +167,8 @@ def _same(given: list[tuple[str, float]], expected: list[tuple[str, float]]) -> 
 
 async def measure(address: str, seconds: float, token: str | None = None) -> list[Phase]:
     """Return what the server at ``address`` did under each load, each for ``seconds``; SelonError off loopback."""
+    if not address.startswith(("http://", "https://")):
+        raise SelonError(f"{address}: write the whole address, http:// first, such as http://127.0.0.1:8000")
     if not is_loopback(urlsplit(address).hostname or ""):
         raise SelonError(f"{address}: only a server on this machine (127.0.0.1) is put under load")
     try:
@@ -202,7 +204,8 @@ def main() -> None:
     try:
         phases = asyncio.run(measure(arguments.address, arguments.seconds, arguments.token))
     except SelonError as error:
-        sys.exit(f"selon: {error}")
+        print(f"selon: {error}", file=sys.stderr)
+        sys.exit(2)
     Console(width=max(Console().width, 110)).print(table_of(phases))
     sys.exit(1 if any(phase.others["wrong"] for phase in phases) else 0)
 

@@ -259,7 +259,7 @@ function hint() {
   $("body").querySelector(".sentence.current")?.classList.remove("current");
   const text = ["Survolez une phrase, cliquez pour la retenir, ou parcourez l’article avec ", element("kbd", {}, "↓"), " et ",
     element("kbd", {}, "↑"), french(" ; "), element("kbd", {}, "N"), " mène à la prochaine phrase à relire, ",
-    element("kbd", {}, "Entrée"), " aux étiquettes, ", element("kbd", {}, "Échap"), " revient."];
+    element("kbd", {}, "Entrée"), " aux étiquettes, ", element("kbd", {}, "Échap"), " ramène à l’article."];
   $("detail").replaceChildren(element("p", { className: "hint" }, ...text));
   $("detail").classList.remove("open");
 }
@@ -326,7 +326,8 @@ function provenance() {
   const made = new Date().toLocaleString("fr", { dateStyle: "long", timeStyle: "short" });
   $("provenance").replaceChildren(element("p", {},
     french(
-      `Marqué le ${made} par le modèle « ${model.name} »${version} (${model.sha256.slice(0, 12)}), selon ${model.selon}. ` +
+      `Marqué le ${made} par le modèle « ${model.name} »${version} (${model.sha256.slice(0, 12)}), ` +
+      `logiciel selon, version ${model.selon}. ` +
       `Seuil de relecture : ${decimal.format(labelled.review_below)}. Texte : ${labelled.input_sha256.slice(0, 12)}. ` +
       "Étiquettes automatiques, à vérifier.",
     )));
@@ -377,9 +378,9 @@ function key(event) {
     ArrowDown: () => walk(place, 1), ArrowRight: () => walk(place, 1),
     ArrowUp: () => walk(place, -1), ArrowLeft: () => walk(place, -1),
     Home: () => walk(-1, 1), End: () => walk(labelled.sentences.length, -1),
-    n: () => walk(place, 1, toReview), N: () => walk(place, -1, toReview),
     Escape: () => leave(event),
   };
+  moves.n = moves.N = () => walk(place, event.shiftKey ? -1 : 1, toReview); // a capital may come from the caps lock
   if (focused) moves.Enter = moves[" "] = () => { detail(focused); focusRow(); };
   if (label && sentence) {
     if (!event.repeat) correct(sentence, label); // a key held down chooses once

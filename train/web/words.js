@@ -11,7 +11,7 @@ export const KINDS = {
   hedge: "réserve", quotation: "guillemets", figure: "chiffre",
 };
 export const FAILURES = {
-  401: "Ce serveur demande un jeton d’accès : saisissez-le, puis relancez.",
+  401: "Ce serveur demande un jeton d’accès : saisissez-le (ou vérifiez-le), puis relancez.",
   408: "L’envoi a pris trop de temps. Réessayez.",
   413: "L’article est trop long pour ce serveur. Collez-le en plusieurs fois.",
   422: "Le serveur ne peut pas lire cet article : il est trop long ou contient des caractères abîmés.",
