@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
+from train.labelling import writers
 from train.labelling.archive import Archive
 from train.labelling.choices import Form
 from train.labelling.shards import Part
@@ -105,14 +110,35 @@ def test_whatever_is_not_whole_is_made_again(damage: str, parts: bool, tmp_path:
 
 def test_a_killed_clearing_up_is_gone_on_with(tmp_path: Path) -> None:
     target = _interrupted(tmp_path, False)
-    folder = tmp_path / ".out.jsonl.parts"
-    for path in (folder / "journal.jsonl", folder / "part-00000.jsonl"):
-        path.unlink()
-    with Archive.open(target, JSONL, IDENTITY, False) as archive:
-        assert archive.done == {}
-        archive.commit(_part(0))
+    with suppress(KeyboardInterrupt), Archive.open(target, JSONL, IDENTITY, False) as archive:
         archive.finish()
-    assert target.read_bytes() == _part(0).content
+        before = target.read_bytes()
+        raise KeyboardInterrupt
+    (tmp_path / ".out.jsonl.parts/part-00000.jsonl").unlink()
+    with Archive.open(target, JSONL, IDENTITY, False) as archive:
+        assert archive.complete
+        assert archive.totals().rejected == 1
+    assert target.read_bytes() == before
+    assert not archive.folder.exists()
+
+
+def test_killed_in_joining_no_rows_stand_beside_another_provenance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = _interrupted(tmp_path, False)
+
+    def kill(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.labelling.writers.join", kill)
+    with suppress(KeyboardInterrupt), Archive.open(target, JSONL, IDENTITY, False) as archive:
+        archive.finish()
+    monkeypatch.undo()
+    assert not target.exists()
+    with Archive.open(target, JSONL, IDENTITY, False) as archive:
+        assert set(archive.done) == {0, 1}
+        archive.finish()
+    assert target.read_bytes() == _part(0).content + _part(1).content
 
 
 def test_a_finished_folder_is_left_alone(tmp_path: Path) -> None:
@@ -126,9 +152,37 @@ def test_a_finished_folder_is_left_alone(tmp_path: Path) -> None:
     assert set(before) - {"journal.jsonl", ".lock"} == set(_listing(tmp_path / "out"))
 
 
-def _refused(said: str, target: Path, parts: bool = True, **changes: Any) -> None:
+@pytest.mark.parametrize("form", [Form.jsonl, Form.parquet])
+def test_a_finished_file_is_left_alone(form: Form, tmp_path: Path) -> None:
+    target, output = tmp_path / "out", Output(form)
+    with Archive.open(target, output, IDENTITY, False) as archive:
+        content = writers.body([], output, IDENTITY) if form is Form.parquet else _part(0).content
+        archive.commit(replace(_part(0, "bad", "bad"), content=content))
+        archive.finish()
+    before = _listing(tmp_path)
+    with Archive.open(target, output, IDENTITY, False) as archive:
+        assert archive.complete
+        assert archive.totals().rejected == 2
+    assert _listing(tmp_path) == before
+    _refused("was begun from another input; name another output, or remove", target, False, output, inputs=[])
+
+
+@pytest.mark.parametrize("form", [Form.csv, Form.parquet])
+def test_a_file_of_somebody_elses_is_refused(form: Form, tmp_path: Path) -> None:
+    target, meta = tmp_path / "out", tmp_path / "out.meta.json"
+    said = re.escape(f"{target}: is there already, and not selon's; name another output, or remove this one")
+    target.write_text("Cher ami")
+    _refused(said, target, False, Output(form))
+    for content in ("{", "[]", '{"title": "Lettres"}'):
+        meta.write_text(content)
+        _refused(said, target, False, Output(form))
+    pq.write_table(pa.table({"text": ["Cher ami"]}), target)
+    _refused(said, target, False, Output(form))
+
+
+def _refused(said: str, target: Path, parts: bool = True, output: Output = JSONL, **changes: Any) -> None:
     before = _listing(target.parent)
-    with pytest.raises(SelonError, match=said), Archive.open(target, JSONL, IDENTITY | changes, parts):
+    with pytest.raises(SelonError, match=said), Archive.open(target, output, IDENTITY | changes, parts):
         pytest.fail("opened")
     assert _listing(target.parent) == before
 
@@ -153,6 +207,8 @@ def test_places_that_are_taken(tmp_path: Path) -> None:
     _refused("is a folder; name a file", tmp_path / "mine", parts=False)
     _refused("is a file; name a folder", tmp_path / "mine/letter.txt")
     _refused("cannot be written", tmp_path / "none/x.csv", parts=False)
+    (tmp_path / "empty/.lock").mkdir(parents=True)  # cannot be opened, not even by root
+    _refused("empty: cannot be written: Is a directory; name another place", tmp_path / "empty")
 
 
 def test_a_full_disk_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +225,20 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.undo()
     with Archive.open(target, JSONL, IDENTITY, True) as archive:
         assert set(archive.done) == {0}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_told_where_the_journal_is_full(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def fill() -> None:
+        with Archive.open(target, JSONL, IDENTITY, True) as archive:
+            (target / "journal.jsonl").symlink_to("/dev/full")
+            archive.commit(_part(0))
+
+    with pytest.raises(SelonError, match=r"No space left.*the same command goes on"):
+        fill()
+    assert not target.exists()
 
 
 # --- the command, killed at any moment -------------------------------------------------------------------

@@ -65,11 +65,11 @@ def rows(tmp_path: Path) -> Path:
 
 
 def test_inputs_in_another_order_or_read_otherwise_are_another_input(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.csv", tmp_path / "b"
+    first, second = tmp_path / "a.csv", tmp_path / "b"  # the second's kind is said by --from
     first.write_text("text\nOui.\n")
     second.write_text("text\nNon.\n")
     target, output = tmp_path / "out", Output(Form.jsonl)
-    for paths, kind in (((first, second), Kind.csv), ((second, first), Kind.csv), ((first, second), None)):
+    for paths, kind in (((first, second), Kind.csv), ((second, first), Kind.csv), ((first, second), Kind.text)):
         identity = _request(*paths, kind=kind).provenance(_Plain())
         if not target.exists():
             assert [(one["name"], one["kind"]) for one in identity["inputs"]] == [("a.csv", "csv"), ("b", "csv")]
@@ -83,6 +83,36 @@ def test_inputs_in_another_order_or_read_otherwise_are_another_input(tmp_path: P
                 Archive.open(target, output, identity, True),
             ):
                 pytest.fail("opened")
+
+
+def test_a_folder_read_otherwise_is_another_input(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\nOui.\n")
+    (tmp_path / "b").write_text("text\nNon.\n")
+    said = [_request(tmp_path, kind=kind).provenance(_Plain())["inputs"][0] for kind in (None, Kind.csv, Kind.text)]
+    assert [one["kind"] for one in said] == ["folder", "folder, others as csv", "folder, others as text"]
+
+
+def test_of_several_files_one_that_cannot_be_read_is_skipped(tmp_path: Path, said: Console) -> None:
+    bad, good, target = tmp_path / "bad.txt", tmp_path / "good.txt", tmp_path / "out.jsonl"
+    bad.write_text("")
+    good.write_text("Oui.")
+    with pytest.raises(SelonError, match=r"bad\.txt: there is no text in it"):
+        _request(bad).check()
+    request = _request(bad, good, target=target)
+    request.check()
+    for last in ("1 article, 1 sentence, 1 skipped", "1 could not be labelled"):
+        assert command.label(request, _Plain(), said, said) == 1
+        assert _lines(said)[-1].startswith(last)
+    assert f"{target}: was finished before; nothing to do" in _lines(said)
+    assert "bad.txt" in (tmp_path / "out.jsonl.rejects.jsonl").read_text()
+
+
+def test_files_that_are_passed_over_are_counted(rows: Path, said: Console) -> None:
+    for name in ("README", "x.pdf", ".DS_Store"):
+        (rows.parent / name).write_text("?")
+    assert command.label(_request(rows.parent), _Plain(), said, said) == 1
+    assert _lines(said)[-1].endswith(" sentences/s, 2 files of unknown kind passed over")
+    assert command.dry_run(_request(rows.parent), _Plain()).endswith("2 files of unknown kind passed over")
 
 
 def test_an_input_is_never_overwritten(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from train.labelling import tables
 from train.labelling.choices import Kind
-from train.labelling.inputs import check_columns, items, open_inputs
+from train.labelling.columns import check_columns
+from train.labelling.inputs import items, open_inputs
 from train.labelling.items import LONGEST
 from train.labelling.sources import Reading, Reject, Source, read_source
 from train.schema import SelonError
@@ -128,10 +129,6 @@ def test_parquet_columns_by_name(tmp_path: Path) -> None:
         Reject("t.parquet:2", "there is no text in it"),
         Source("3", "Non.", kept={"jour": None}),
     ]
-    with open_inputs([str(path)]) as opened:
-        check_columns(opened, ["corps", "n"])
-        with pytest.raises(SelonError, match=r"t\.parquet: there is no column text, only corps, n, jour"):
-            check_columns(opened, ["text"])
 
 
 def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +237,8 @@ def _packed(content: bytes) -> bytes:
         ("t.parquet", b"nope", "t.parquet: no readable Parquet file"),
         ("t.json", b"[]", r"t\.json: its ending is none of \.txt, .*\.parquet; say with --from how it is read"),
         ("t.docx.gz", b"", r"t\.docx\.gz: its ending is none of"),
+        ("wire", b"Oui.", r"wire: its ending is none of \.txt, .*; say with --from how it is read"),
+        ("wire.gz", _packed(b"Oui."), r"wire\.gz: its ending is none of"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(name: str, content: Any, said: str, tmp_path: Path) -> None:
@@ -248,14 +247,29 @@ def test_what_cannot_be_meant_is_refused(name: str, content: Any, said: str, tmp
     elif content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(SelonError, match=said), open_inputs([str(tmp_path / name)]) as found:
-        check_columns(found, ["text"])
+        check_columns(found, Reading())
 
 
 def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
-    (tmp_path / "article").write_text("Oui.")
+    (tmp_path / "wire.gz").write_bytes(_packed(b"Oui."))
     (tmp_path / "t.json").write_text('{"id": "a", "text": "Non."}')
-    assert ids(read(tmp_path / "article")) == ["article"]
+    assert ids(read(tmp_path / "wire.gz", kind=Kind.text)) == ["wire"]
     assert ids(read(tmp_path / "t.json", kind=Kind.jsonl)) == ["a"]
+
+
+def test_the_files_of_a_folder_whose_ending_says_nothing(tmp_path: Path) -> None:
+    for name in ("2023.json", "b/wire", ".DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"text": "Non."}')
+    with pytest.raises(SelonError, match=r"nothing readable in this folder.*if --from says how"):
+        read(tmp_path)
+    (tmp_path / "a.txt").write_text("Oui.")
+    assert ids(read(tmp_path)) == ["a"]
+    assert ids(read(tmp_path, kind=Kind.jsonl)) == ["2023:1", "a", "b/wire:1"]
+    with open_inputs([str(tmp_path)]) as without, open_inputs([str(tmp_path)], Kind.jsonl) as told:
+        assert (without[0].passed_over, told[0].passed_over) == (2, 0)
+        assert without[0].sha256 != told[0].sha256
+        assert told[0].size == 4 + 2 * 16
 
 
 def test_no_two_inputs_call_their_articles_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +298,22 @@ def test_a_file_of_a_folder_that_cannot_be_read_is_passed_over(tmp_path: Path) -
     with open_inputs([str(tmp_path)]) as opened:
         assert opened[0].size == 8
         assert len(opened[0].sha256) == 64
+
+
+def test_one_of_several_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to("none")
+    (tmp_path / "b.csv").write_text("")
+    (tmp_path / "c.parquet").write_text("nope")
+    (tmp_path / "d.txt").write_text("Oui.")
+    paths = sorted(tmp_path.iterdir())
+    found = read(*paths)
+    assert ids(found) == ["d"]
+    assert list(reasons(found)) == ["a.txt", "b.csv", "c.parquet"]
+    with open_inputs([str(path) for path in paths]) as opened:
+        check_columns(opened, Reading())
+        assert opened[0].sha256 == ""
+    with pytest.raises(SelonError, match=r"mistyped\.txt: cannot be read: No such file"):
+        read(*paths, tmp_path / "mistyped.txt")
 
 
 def test_a_page_may_make_its_reader_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

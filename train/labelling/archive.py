@@ -7,7 +7,8 @@ In the output folder (for one output file: in ``.NAME.parts`` beside it) lie
 - ``journal.jsonl``: one line for each part that is whole, written after it. A part without its line is made again,
   and a line that was cut off counts as none. So no sentence is lost, doubled or torn.
 
-At the end the manifest lists the parts and the journal goes; or, for one file, the parts are joined and go too.
+At the end the manifest lists the parts and the journal goes; or, for one file, the parts are joined and go too, and
+its provenance says from then on what it was made of.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from train.atomic import whole_binary, whole_file
 from train.labelling import writers
@@ -35,6 +36,7 @@ _JOURNAL = "journal.jsonl"
 _LOCK = ".lock"
 _FORMAT = 1
 _HELP = "name another output, or remove this one to start anew"
+_ELSEWHERE = "name another place"
 
 
 @dataclass
@@ -70,7 +72,6 @@ class Archive:
         self.folder = target if whole else target.with_name(f".{target.name}.parts")
         self.done: dict[int, dict[str, Any]] = {}
         self.complete = False
-        self._journal: BinaryIO | None = None
 
     @classmethod
     @contextmanager
@@ -91,27 +92,18 @@ class Archive:
         SelonError
             Where something else lies there, another process is at work, or the disk does not play along.
         """
-        from filelock import FileLock, Timeout  # an article on the screen does not wait for it
-
         archive = cls(target, output, identity, whole)
-        if not whole and target.is_dir():
-            raise SelonError(f"{target}: is a folder; name a file")
-        archive._refuse_strangers()
-        made = not archive.folder.exists()
-        with _disk(target, "name another place"):
+        with _disk(target, _ELSEWHERE):
+            archive._refuse_strangers()
+            made = not archive.folder.exists()
             archive.folder.mkdir(parents=whole, exist_ok=True)
         try:
-            with FileLock(archive.folder / _LOCK, timeout=0):
+            with _held(archive.folder, target):
                 with _disk(target):
                     archive._begin()
-                    journal = (archive.folder / _JOURNAL).open("ab")
-                with journal:
-                    archive._journal = journal
-                    yield archive
+                yield archive
                 with _disk(target):
                     archive._tidy()
-        except Timeout:
-            raise SelonError(f"{target}: another selon is writing there; let it finish") from None
         except SelonError:
             if made and not archive.done:
                 shutil.rmtree(archive.folder)
@@ -130,18 +122,20 @@ class Archive:
             "rejected": len(part.rejects),
         }
         rejects = [{"place": one.place, "reason": one.reason} for one in part.rejects]
-        assert self._journal is not None  # noqa: S101 - open() sees to it
         with _disk(self.target):
             with whole_binary(self.folder / name) as file:
                 file.write(part.content)
-            self._journal.write(json.dumps(record | {"rejects": rejects}, ensure_ascii=False).encode() + b"\n")
-            self._journal.flush()
-            os.fsync(self._journal.fileno())
+            with (self.folder / _JOURNAL).open("ab") as journal:  # a full disk may speak up in closing only
+                journal.write(json.dumps(record | {"rejects": rejects}, ensure_ascii=False).encode() + b"\n")
+                journal.flush()
+                os.fsync(journal.fileno())
         self.done[part.number] = record
 
     def totals(self) -> Totals:
-        """Return the sums over all parts."""
+        """Return the sums over all parts; of one file that was finished before, only what was skipped."""
         totals = Totals()
+        if self.complete and not self.done and self.rejects.exists():
+            totals.rejected = self.rejects.read_bytes().count(b"\n")
         for record in self.done.values():
             totals.add(record)
         return totals
@@ -170,12 +164,15 @@ class Archive:
         else:
             with whole_file(meta) as file:
                 file.write(json.dumps(self.identity, ensure_ascii=False) + "\n")
-        # Last: where there are rows, there is their provenance.
+        # Last: rows without their provenance would be a stranger's.
         with whole_binary(self.target, beside=self.folder) as joined:
             writers.join(parts, self.output, self.identity, joined)
 
     def _refuse_strangers(self) -> None:
-        """Refuse a folder that is not ours before anything is written into it."""
+        """Refuse what is not ours before anything is written; see whether it is finished."""
+        if not self.whole and self.target.exists():
+            self._refuse_another(self._finished())
+            self.complete = True
         if not self.folder.exists():
             return
         if not self.folder.is_dir():
@@ -191,6 +188,24 @@ class Archive:
             records = {record["shard"]: record for record in found["parts"]}
         except (ValueError, KeyError, TypeError):
             raise SelonError(f"{manifest}: damaged or not selon's; {_HELP}") from None
+        self._refuse_another(known)
+        if complete:
+            self.complete, self.done = True, records
+
+    def _finished(self) -> dict[str, Any]:
+        """Return the identity of the output file that is there."""
+        if self.target.is_dir():
+            raise SelonError(f"{self.target}: is a folder; name a file")
+        parquet, meta = self.output.form is Form.parquet, beside(self.target)[2]
+        try:
+            found = json.loads(writers.provenance_of(self.target) if parquet else meta.read_bytes())
+        except (FileNotFoundError, ValueError):
+            found = None
+        if not isinstance(found, dict) or "model_sha256" not in found:
+            raise SelonError(f"{self.target}: is there already, and not selon's; {_HELP}")
+        return found
+
+    def _refuse_another(self, known: Mapping[str, Any]) -> None:
         for what, said in (
             ("selon", "by another version of selon"),
             ("model_sha256", "with another model"),
@@ -200,8 +215,6 @@ class Archive:
         ):
             if known.get(what) != self.identity[what]:
                 raise SelonError(f"{self.target}: was begun {said}; {_HELP}")
-        if complete:
-            self.complete, self.done = True, records
 
     def _only_drafts(self) -> bool:
         """Whether the folder was left by a process that died before its manifest was in place."""
@@ -253,7 +266,7 @@ class Archive:
         if not self.whole:
             for part in self.folder.glob("part-*"):
                 part.unlink()
-            (self.folder / MANIFEST).unlink()
+            (self.folder / MANIFEST).unlink(missing_ok=True)
         (self.folder / _LOCK).unlink(missing_ok=True)
         if not self.whole:
             self.folder.rmdir()
@@ -275,6 +288,23 @@ def _journalled(journal: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             if not line.endswith(b"\n"):
                 return
             yield line, record
+
+
+@contextmanager
+def _held(folder: Path, target: Path) -> Iterator[None]:
+    """Hold a folder against other processes."""
+    from filelock import FileLock, Timeout  # an article on the screen does not wait for it
+
+    lock = FileLock(folder / _LOCK)
+    with _disk(target, _ELSEWHERE):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # an OSError, too
+            raise SelonError(f"{target}: another selon is writing there; let it finish") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from train.labeller import Labeller, read_article
 from train.labelling import terminal, writers
 from train.labelling.archive import Archive, Totals, beside
 from train.labelling.choices import Engine, Form, Kind
-from train.labelling.inputs import Input, check_columns, items
+from train.labelling.columns import check_columns
+from train.labelling.inputs import Input, items
 from train.labelling.items import Item
 from train.labelling.rows import Labelled
 from train.labelling.shards import Job, Shard, label_items, label_shard, shards
@@ -50,7 +51,7 @@ class Request:
         Raises
         ------
         SelonError
-            For named files without a readable article, missing columns, an output that has no place, that would
+            For a file alone without a readable article, missing columns, an output that has no place, that would
             overwrite an input, or that would be read as input the next time.
         """
         if self.target and self.output.form is Form.table:
@@ -58,13 +59,13 @@ class Request:
         if self.target is None and (self.engine is Engine.ray or self.output.form is Form.parquet):
             what = "--engine ray" if self.engine is Engine.ray else "--format parquet"
             raise SelonError(f"{what} needs --output, a file or a folder")
-        check_columns(self.inputs, self.reading.columns)
-        for item in items([one for one in self.inputs if one.kind in (Kind.text, Kind.html)]):
-            found = read_source(item, self.reading)
+        check_columns(self.inputs, self.reading)
+        if len(self.inputs) == 1 and self.inputs[0].kind in (Kind.text, Kind.html):  # one of several is rejected
+            found = read_source(next(self.items()), self.reading)
             if isinstance(found, Reject):
                 raise SelonError(f"{found.place}: {found.reason}")
         for written in beside(self.target) if self.target and not self.parts else ():
-            if written.exists() and any(one.path.samefile(written) for one in self.inputs):
+            if written.exists() and any(one.path.exists() and one.path.samefile(written) for one in self.inputs):
                 raise SelonError(f"{written}: is read, and --output would overwrite it; name another place")
         for folder in (one for one in self.inputs if one.kind is None):
             if self.target and self.target.resolve().is_relative_to(folder.path.resolve()):
@@ -76,13 +77,18 @@ class Request:
         """Yield all that should be articles."""
         return items(self.inputs, self.reading.read)
 
+    @property
+    def passed_over(self) -> int:
+        """How many files of folders nobody said how to read."""
+        return sum(one.passed_over for one in self.inputs)
+
     def provenance(self, labeller: Labeller) -> dict[str, Any]:
         """Return all that the output depends on: what labelled it, the inputs in order, the options."""
         options = {"shard": self.shard, **vars(self.reading), **vars(self.output)}
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
         return {
             **labeller.provenance(),
-            "inputs": [{"name": one.name, "kind": one.kind or "folder", "sha256": one.sha256} for one in self.inputs],
+            "inputs": [{"name": one.name, "kind": _read_as(one), "sha256": one.sha256} for one in self.inputs],
             "options": plain,
         }
 
@@ -104,14 +110,16 @@ def show_inputs(request: Request, labeller: Labeller, err: Console) -> int:
 def label(request: Request, labeller: Labeller, out: Console, err: Console) -> int:
     """Label everything; return the exit code: 0, or 1 where some of it was skipped."""
     began = time.perf_counter()
+    fresh: int | None
     if request.target is not None:
         totals, fresh = _to_disk(request, labeller, err)
     else:
         totals = _to_screen(request, labeller, out, err)
         fresh = totals.sentences
-    seconds = time.perf_counter() - began
-    # As it is, not wrapped: the last line is for machines too.
-    err.print(terminal.summary(totals, fresh, seconds), markup=False, highlight=False, soft_wrap=True)
+    if fresh is not None:
+        last = terminal.summary(totals, fresh, time.perf_counter() - began, request.passed_over)
+        # As it is, not wrapped: the last line is for machines too.
+        err.print(last, markup=False, highlight=False, soft_wrap=True)
     return 1 if totals.rejected else 0
 
 
@@ -140,7 +148,7 @@ def dry_run(request: Request, labeller: Labeller) -> str:
     labeller.predict(sample)
     rate = sum(map(len, sample)) / (time.perf_counter() - tried)
     factor = 1 if exact else 1 / max(share, 1e-9)
-    return terminal.forecast(totals, factor, rate, exact)
+    return terminal.forecast(totals, factor, rate, exact, request.passed_over)
 
 
 def _to_screen(request: Request, labeller: Labeller, out: Console, err: Console) -> Totals:
@@ -172,15 +180,19 @@ def _to_screen(request: Request, labeller: Labeller, out: Console, err: Console)
     return totals
 
 
-def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals, int]:
-    """Label into a file or a folder; return what is there now, and how many sentences this run labelled."""
+def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals, int | None]:
+    """Label into a file or a folder; return what is there now, and how many sentences this run labelled.
+
+    That is None for one file that was finished before: it does not say how much it holds.
+    """
     assert request.target is not None  # noqa: S101 - label() sees to it
     provenance = request.provenance(labeller)
     job = Job(request.reading, request.output, provenance, request.parts)
-    fresh = 0
+    fresh: int | None = 0
     with Archive.open(request.target, request.output, provenance, request.parts) as archive:
         if archive.complete:
             err.print(f"{request.target}: was finished before; nothing to do", markup=False, highlight=False)
+            fresh = 0 if request.parts else None
         else:
             before = archive.totals().sentences
             with terminal.progress(err, sum(one.size for one in request.inputs)) as bar:
@@ -213,6 +225,10 @@ def _label_rest(request: Request, labeller: Labeller, job: Job, archive: Archive
     for shard in todo():
         archive.commit(label_shard(labeller, shard, job, bar.labelled))
         bar.read(shard.size)
+
+
+def _read_as(one: Input) -> str:
+    return one.kind or ("folder" if one.otherwise is None else f"folder, others as {one.otherwise}")
 
 
 def _tell(reject: Reject, err: Console) -> None:

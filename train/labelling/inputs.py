@@ -17,12 +17,11 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 from train.bundle import sha256
 from train.labelling.choices import Kind
-from train.labelling.items import DAMAGED, ENDINGS, PACKED, Item, kind_of, unpacked, why
-from train.labelling.tables import as_text, csv_rows, json_lines, open_parquet, parquet_rows, read_header
+from train.labelling.items import DAMAGED, ENDINGS, PACKED, Item, kind_of, why
+from train.labelling.tables import csv_rows, json_lines, parquet_rows
 from train.schema import SelonError
 
 
@@ -31,7 +30,8 @@ class Input:
     """What the user named: a file (or standard input, laid down as one) of some kind, or a folder (kind None).
 
     ``name`` is how outputs call it, ``size`` its bytes on disk. Articles that do not say so themselves are called by
-    ``called``: a file's alone, or with the number of a row; before a file of a folder.
+    ``called``: a file's alone, or with the number of a row; before a file of a folder. Where the ending of a folder's
+    file does not say how it is read, ``otherwise`` does; else it is one of those ``passed_over``.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Input:
     kind: Kind | None
     size: int
     called: str = ""
+    otherwise: Kind | None = None
+    passed_over: int = 0
 
     @cached_property
     def sha256(self) -> str:
         """Of a file's bytes, in hex; for a folder that of its files' names and hashes."""
         if self.kind:
-            return sha256(self.path)
+            return _sha256(self.path)
         digest = hashlib.sha256()
-        for relative, _ in _walk(self.path):
-            try:
-                content = sha256(self.path / relative)
-            except OSError:
-                content = ""  # it is rejected when its turn comes
-            digest.update(f"{relative}\0{content}\n".encode("utf-8", "surrogateescape"))
+        for relative, _, kind in _walk(self.path, self.otherwise):
+            if kind:
+                line = f"{relative}\0{_sha256(self.path / relative)}\n"
+                digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
@@ -64,8 +64,8 @@ def open_inputs(paths: Sequence[str], kind: Kind | None = None) -> Iterator[list
     Raises
     ------
     SelonError
-        For what is missing, cannot be read or is named twice, for a file whose ending is unknown, and for a folder
-        without anything readable.
+        For what is missing or named twice, for a file alone that cannot be read, for one whose ending is unknown, and
+        for a folder without anything readable.
     """
     names = Counter(Path(path).name for path in paths)
     with ExitStack() as spool:
@@ -77,16 +77,15 @@ def open_inputs(paths: Sequence[str], kind: Kind | None = None) -> Iterator[list
             if name in found:
                 raise SelonError(f"{given}: another input is called {name} too; name each once")
             try:
-                if given == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+                piped = given == "-" or (path.exists() and not path.is_file() and not path.is_dir())
+                if piped:
                     path = _laid_down(given, spool)
                 if path.is_dir():
-                    sizes = [_size(path / relative) for relative, _ in _walk(path)]
-                    if not sizes:
-                        raise SelonError(f"{given}: nothing readable in this folder; it reads {', '.join(ENDINGS)}")
-                    found[name] = Input(name, path, None, sum(sizes))
+                    found[name] = _folder(given, name, path, kind)
                 else:
-                    path.open("rb").close()
-                    found[name] = Input(name, path, _kind(given, kind), path.stat().st_size)
+                    if len(paths) == 1 or not os.path.lexists(path):
+                        path.open("rb").close()  # one of several that cannot be read is rejected when its turn comes
+                    found[name] = Input(name, path, _kind(given, kind, piped), _size(path))
             except OSError as error:
                 raise SelonError(f"{error.filename or given}: cannot be read: {error.strerror}") from None
         stems = Counter(_stem(one.name) for one in found.values() if one.kind)
@@ -100,37 +99,38 @@ def items(inputs: Sequence[Input], columns: Collection[str] | None = None) -> It
     """
     before = 0
     for one in inputs:
-        for path, place, name, kind in _files(one):
+        for path, place, name, kind in files(one):
             for item in _file_items(path, place, name, kind, columns):
                 yield replace(item, position=before + item.position)
             before += _size(path)
 
 
-def check_columns(inputs: Sequence[Input], wanted: Sequence[str]) -> None:
-    """Refuse a CSV or Parquet file that lacks a column that was asked for, or cannot be opened."""
-    for one in inputs:
-        if one.kind is Kind.csv:
-            try:
-                with unpacked(one.path) as (file, _), as_text(file) as text:
-                    columns = read_header(text, one.name)[0]
-            except DAMAGED as error:
-                raise SelonError(f"{one.name}: cannot be read: {why(error)}") from None
-        elif one.kind is Kind.parquet:
-            columns = open_parquet(one.path, one.name).schema_arrow.names
-        else:
-            continue
-        for column in wanted:
-            if column not in columns:
-                raise SelonError(f"{one.name}: there is no column {column}, only {', '.join(columns)}")
+def files(one: Input) -> Iterator[tuple[Path, str, str, Kind]]:
+    """Yield the files of an input: where they lie, their place for messages, what their articles are called, kind."""
+    if one.kind:
+        yield one.path, one.name, one.called, one.kind
+        return
+    for relative, name, kind in _walk(one.path, one.otherwise):
+        if kind:
+            yield one.path / relative, f"{one.name}/{_shown(relative)}", one.called + name, kind
 
 
-def _kind(given: str, otherwise: Kind | None) -> Kind:
-    """Return how a named file is read: as its ending says, else as the user does."""
-    found = kind_of(given) or otherwise
-    if found is None and given != "-" and Path(_unpacked_name(given)).suffix:
+def _folder(given: str, name: str, path: Path, otherwise: Kind | None) -> Input:
+    sizes = [_size(path / relative) if kind else None for relative, _, kind in _walk(path, otherwise)]
+    passed_over = sizes.count(None)
+    if passed_over == len(sizes):
+        known = ", ".join(ENDINGS)
+        raise SelonError(f"{given}: nothing readable in this folder; it reads {known}, and others if --from says how")
+    return Input(name, path, None, sum(size or 0 for size in sizes), otherwise=otherwise, passed_over=passed_over)
+
+
+def _kind(given: str, otherwise: Kind | None, piped: bool) -> Kind:
+    """Return how a named file is read: as its ending says, else as the user does; a pipe without an ending is text."""
+    found = kind_of(given) or otherwise or (Kind.text if piped and not Path(given).suffix else None)
+    if found is None:
         known = ", ".join(ENDINGS)
         raise SelonError(f"{given}: its ending is none of {known}; say with --from how it is read")
-    return found or Kind.text
+    return found
 
 
 def _called(one: Input, stems: Counter[str], alone: bool) -> str:
@@ -153,17 +153,20 @@ def _laid_down(given: str, spool: ExitStack) -> Path:
     return path
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield (relative path, name) of the readable files below a folder, hidden ones left out, in order."""
-    for place, folders, files in os.walk(folder, onerror=_raise):
+def _walk(folder: Path, otherwise: Kind | None) -> Iterator[tuple[str, str, Kind | None]]:
+    """Yield (relative path, name, kind) of the files below a folder, hidden ones left out, in order.
+
+    Those without a kind are not to be read.
+    """
+    for place, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        readable = sorted(name for name in files if not name.startswith(".") and kind_of(name))
-        stems = Counter(_stem(name) for name in readable)
+        kinds = {name: kind_of(name) or otherwise for name in sorted(names) if not name.startswith(".")}
+        stems = Counter(_stem(name) for name, kind in kinds.items() if kind)
         below = Path(place).relative_to(folder)
-        for file in readable:
+        for file, kind in kinds.items():
             # Two files that differ in their ending alone keep it.
             name = _stem(file) if stems[_stem(file)] == 1 else file
-            yield (below / file).as_posix(), _shown((below / name).as_posix())
+            yield (below / file).as_posix(), _shown((below / name).as_posix()), kind
 
 
 def _raise(error: OSError) -> None:
@@ -182,13 +185,11 @@ def _size(path: Path) -> int:
         return 0  # a link that leads nowhere; it is rejected when its turn comes
 
 
-def _files(one: Input) -> Iterator[tuple[Path, str, str, Kind]]:
-    """Yield the files of an input: where they lie, their place for messages, what their articles are called, kind."""
-    if one.kind:
-        yield one.path, one.name, one.called, one.kind
-        return
-    for relative, name in _walk(one.path):
-        yield one.path / relative, f"{one.name}/{_shown(relative)}", one.called + name, cast(Kind, kind_of(relative))
+def _sha256(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:
+        return ""  # as above
 
 
 def _stem(name: str) -> str:

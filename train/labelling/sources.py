@@ -74,7 +74,7 @@ def read_source(item: Item, reading: Reading) -> Source | Reject:
                 kept = {key: page.metadata.get(key) for key in reading.keep}
                 found = Source(item.name, page.text, page.title or reading.title, kept)
             case _:
-                found = _from_row(_row(item), item.name, reading)
+                found = _from_row(row_of(item), item.name, reading)
         _check(found)
     except ValueError as error:
         return Reject(item.place, str(error))
@@ -105,7 +105,8 @@ def _page(item: Item) -> Page:
     return page
 
 
-def _row(item: Item) -> Mapping[str, Any]:
+def row_of(item: Item) -> Mapping[str, Any]:
+    """Return the cells of a row or line; ValueError where it is none."""
     if isinstance(item.payload, dict):
         return item.payload
     try:

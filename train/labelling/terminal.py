@@ -91,16 +91,17 @@ def progress(console: Console, size: int) -> Iterator[Bar]:
         yield Bar(shown, size)
 
 
-def summary(totals: Totals, fresh: int, seconds: float) -> str:
-    """Return the last line: articles, sentences, skipped, time, and the rate of what this run labelled."""
+def summary(totals: Totals, fresh: int, seconds: float, passed_over: int) -> str:
+    """Return the last line: articles, sentences, skipped, time, the rate of what this run labelled, files not read."""
     again = f" ({totals.sentences - fresh:,} of them before)" if fresh < totals.sentences else ""
     return (
         f"{_count(totals.articles, 'article')}, {_count(totals.sentences, 'sentence')}{again}, "
         f"{totals.rejected:,} skipped, {duration(seconds)}, {fresh / max(seconds, 1e-9):,.0f} sentences/s"
+        + _passed_over(passed_over)
     )
 
 
-def forecast(totals: Totals, factor: float, rate: float, exact: bool) -> str:
+def forecast(totals: Totals, factor: float, rate: float, exact: bool, passed_over: int) -> str:
     """Return what a dry run found; times ``factor``, where it counted a part only."""
     about = "" if exact else "about "
     articles, sentences = round(totals.articles * factor), round(totals.sentences * factor)
@@ -108,7 +109,7 @@ def forecast(totals: Totals, factor: float, rate: float, exact: bool) -> str:
     return (
         f"{about}{_count(articles, 'article')}, {about}{_count(sentences, 'sentence')}, "
         f"{about}{skipped:,} to be skipped; about {duration(sentences / max(rate, 1e-9))} "
-        f"at {rate:,.0f} sentences/s"
+        f"at {rate:,.0f} sentences/s" + _passed_over(passed_over)
     )
 
 
@@ -121,6 +122,10 @@ def duration(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // next_size} {next_unit}"
     return f"{whole} s"
+
+
+def _passed_over(count: int) -> str:
+    return f", {_count(count, 'file')} of unknown kind passed over" if count else ""
 
 
 def _count(number: int, noun: str) -> str:

@@ -129,6 +129,18 @@ def _schema(output: Output, provenance: dict[str, Any]) -> Any:
     return pa.schema(fields, metadata={"selon": json.dumps(provenance, ensure_ascii=False)})
 
 
+def provenance_of(path: Path) -> bytes:
+    """Return what a Parquet output says of its making; nothing where it is no Parquet file or not ours."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    except pa.ArrowException:
+        return b""
+    return metadata.get(b"selon", b"")
+
+
 def _parquet(rows: Sequence[dict[str, Any]], output: Output, provenance: dict[str, Any]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
