@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from train import bench
+from train import bench, bench_side
 from train.bench import Bench, Row
+from train.labeller import read_article
 from train.schema import SelonError
 
 FOUND = Bench(
@@ -58,3 +60,22 @@ def test_a_process_is_measured_by_itself() -> None:
     assert 150 < memory - small[2] < 400
     with pytest.raises(RuntimeError, match="exit code 3"):
         bench._measured([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.parametrize("side", [bench_side.finetune, bench_side.trainer])
+def test_a_sentence_longer_than_the_input_is_trained_on(
+    side: Callable[[Path, Path], None],
+    encoders: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in (("_TOKENS", 48), ("_STEPS", 6), ("_BATCH", 4)):
+        monkeypatch.setattr(bench_side, name, value)
+    text = "Le maire dément. " + "usine " * 200 + "ferme. Le pont est rouge. La loi passe."
+    texts = tmp_path / "articles.json"
+    texts.write_text(json.dumps([bench._plain(read_article(text))]), encoding="utf-8")
+    side(encoders / "camembert", texts)
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["sentences"] >= 20
+    assert said["seconds"] > 0

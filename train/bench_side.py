@@ -93,7 +93,7 @@ def trainer(encoder: Path, texts: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
     articles = _labelled(texts)
     pairs = [pair for article in articles for pair in build_inputs(article, InputConfig())]
-    rows = tokenizer(*zip(*pairs, strict=True), padding="max_length", truncation="only_second", max_length=_TOKENS)
+    rows = tokenizer(*zip(*pairs, strict=True), padding="max_length", truncation=True, max_length=_TOKENS)
     data = Dataset.from_dict({**rows, "labels": [int(gold) for article in articles for gold in article.gold]})
     pace = _Pace()
 
