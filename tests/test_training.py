@@ -49,7 +49,7 @@ def test_what_a_saved_model_has_learned_is_not_held_out_when_it_is_trained_furth
         training.train(turned)
     with pytest.raises(SelonError, match=r"--cross-validate: model\.encoder is a saved model"):
         training.cross_validate(further, 2)
-    seen = family("camembert")(further.model, further.input).known()
+    seen = family("camembert")(further.model, further.input).known
     assert len(seen) == 42  # train and validation; they are known to what comes of it, too
 
 

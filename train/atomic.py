@@ -42,10 +42,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(outer, ignore_errors=True)
 
 
-def refuse_others(folder: Path, own: Collection[str]) -> None:
-    """Raise SelonError where ``folder`` is a file or holds more than ``own``: replacing it would lose that."""
+def refuse_file(folder: Path) -> None:
+    """Raise SelonError where a file lies in the place of ``folder``."""
     if folder.exists() and not folder.is_dir():
         raise SelonError(f"{folder}: is a file; name a folder")
+
+
+def refuse_others(folder: Path, own: Collection[str]) -> None:
+    """Raise SelonError where ``folder`` is a file or holds more than ``own``: replacing it would lose that."""
+    refuse_file(folder)
     others = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.exists() else []
     if others:
         raise SelonError(f"{folder}: holds other things ({others[0]} …); name a new folder for this alone")

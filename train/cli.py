@@ -403,11 +403,11 @@ def join(
     output: Annotated[Path | None, typer.Option(help="A folder for the joined rows (never commit them).")] = None,
 ) -> None:
     """Join stand-off labels with their text, from any copy of it; say how many sentences were found."""
-    from train.atomic import whole_file
+    from train.atomic import refuse_file, whole_file
     from train.corpus import join_files, to_rows
 
-    if output and output.exists() and not output.is_dir():
-        raise SelonError(f"{output}: is a file; name a folder")
+    if output:
+        refuse_file(output)
     targets = [(output / path.name).resolve() for path in labels] if output else []
     if len(set(targets)) < len(targets) or set(targets) & {path.resolve() for path in labels}:
         raise SelonError(f"{output}: would hold two files of one name, or replace the labels; name another folder")

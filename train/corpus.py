@@ -16,7 +16,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -260,6 +260,12 @@ def content_key(article: Article) -> str:
     """Return 16 hex digits that name the article's text, whatever its id and white space."""
     squeezed = "".join(unicodedata.normalize("NFC", "".join(article.sentence_texts)).split())
     return hashlib.sha256(squeezed.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def known_among(articles: Iterable[Article], keys: Collection[str]) -> list[str]:
+    """Return the ids of the articles whose content key is one of ``keys``."""
+    known = set(keys)
+    return [article.id for article in articles if content_key(article) in known]
 
 
 def statistics(articles: Sequence[Article]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from train import metrics
-from train.corpus import content_key, fingerprint
+from train.corpus import content_key, fingerprint, known_among
 from train.labeller import Labeller
 from train.metrics import Interval
 from train.schema import LABELS, Article, Label, Probabilities, SelonError
@@ -79,8 +79,7 @@ class Report(BaseModel):
 
 def refuse_seen(labeller: Labeller, articles: Sequence[Article]) -> None:
     """Refuse articles that the model was trained (or calibrated) on: its figures there would mean nothing."""
-    seen = set(labeller.bundle.trained_on)
-    known = [article.id for article in articles if content_key(article) in seen]
+    known = known_among(articles, labeller.bundle.trained_on)
     if known:
         raise SelonError(
             f"{labeller.bundle.name} was trained or calibrated on {len(known)} of these articles "

@@ -228,15 +228,20 @@ def champion() -> str | None:
     return None if version is None else str(version)
 
 
+def registered(address: str | None) -> tuple[str | None, str | None]:
+    """Return (version, alias) of ``models:/selon/N`` or ``models:/selon@alias``, one of them None; else both are."""
+    found = re.fullmatch(rf"models:/{REGISTERED}(?:/(\d+)|@([\w-]+))", address or "")
+    return (found[1], found[2]) if found else (None, None)
+
+
 def registered_version(address: str) -> str:
     """Return the version that ``models:/selon/N`` or ``models:/selon@alias`` names."""
-    found = re.fullmatch(rf"models:/{REGISTERED}(?:/(\d+)|@([\w-]+))", address)
-    if found is None:
+    number, alias = registered(address)
+    if number is None and alias is None:
         raise SelonError(f"{address}: a registered model is models:/{REGISTERED}/N or models:/{REGISTERED}@{CHAMPION}")
     client = _client()
     import mlflow
 
-    number, alias = found.groups()
     try:
         if alias:
             return str(client.get_model_version_by_alias(REGISTERED, alias).version)
@@ -344,8 +349,7 @@ def _registry_state(address: str | None) -> str | None:
     if _own():
         stat = _database().stat() if _database().is_file() else None
         return f"{tracking_uri()} {stat and (stat.st_mtime_ns, stat.st_size)}"
-    numbered = address is not None and address.startswith("models:/") and address.rpartition("/")[2].isdigit()
-    return tracking_uri() if numbered else None
+    return tracking_uri() if registered(address)[0] else None
 
 
 def has_registry() -> bool:

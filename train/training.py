@@ -24,7 +24,7 @@ from train.atomic import whole_folder
 from train.bundle import Bundle, Golden, HeldOut, Int8Check, write_manifest
 from train.classifiers.base import Classifier, Fitting, family
 from train.config import TrainConfig, project_path, project_root
-from train.corpus import content_key, fingerprint, read_all, read_each, read_unlabelled
+from train.corpus import content_key, fingerprint, known_among, read_all, read_each, read_unlabelled
 from train.evaluation import (
     Report,
     confusion_picture,
@@ -179,8 +179,7 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
 
 def _refuse_known(classifier: Classifier, held_out: Sequence[Article], place: str) -> None:
     """Refuse to hold out articles from which a saved model that is trained further has learned already."""
-    known = set(classifier.known())
-    seen = [article.id for article in held_out if content_key(article) in known]
+    seen = known_among(held_out, classifier.known)
     if seen:
         raise SelonError(
             f"{place}: model.encoder is a saved model that has learned from {len(seen)} of these articles "
@@ -235,7 +234,7 @@ def save(
         input=config.input,
         review_below=metrics.review_threshold(stacked, gold, config.review_error),
         corpus=fingerprint(data.train),
-        trained_on=tuple(sorted({content_key(article) for article in seen} | set(classifier.known()))),
+        trained_on=tuple(sorted({content_key(article) for article in seen} | set(classifier.known))),
         config=config.model_dump(mode="json"),
         training_seconds=seconds and round(seconds, 1),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

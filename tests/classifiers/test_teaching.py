@@ -27,6 +27,12 @@ def fitting(splits: Splits, folder: Path, resume: bool = False) -> Fitting:
     return Fitting(3, folder, resume, unlabelled=splits["test"])
 
 
+def toy_config(encoders: Path, **changes: object) -> CamembertConfig:
+    """Return a toy encoder's config."""
+    settings = {"encoder": str(encoders / "camembert"), "max_length": 48, "epochs": 4, "batch_size": 8}
+    return CamembertConfig(kind="camembert", **{**settings, "learning_rate": 4e-3, **changes})
+
+
 def test_the_teacher_knows_the_rule_and_is_fitted_once(
     splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,14 +47,7 @@ def test_the_teacher_knows_the_rule_and_is_fitted_once(
 
 
 def test_a_bigger_encoder_can_teach(splits: Splits, encoders: Path, tmp_path: Path) -> None:
-    teacher = CamembertConfig(
-        kind="camembert",
-        encoder=str(encoders / "camembert"),
-        max_length=48,
-        epochs=4,
-        batch_size=8,
-        learning_rate=4e-3,
-    )
+    teacher = toy_config(encoders)
     said: set[str] = set()
     given = replace(fitting(splits, tmp_path), log=lambda figures, step: said.update(figures))
     taught = teaching.teach(teacher, InputConfig(before=0, after=0), splits["train"], splits["validation"], given)
@@ -66,15 +65,7 @@ class KilledError(Exception):
 def test_a_teacher_that_was_interrupted_goes_on_and_says_the_same(
     splits: Splits, encoders: Path, tmp_path: Path
 ) -> None:
-    teacher = CamembertConfig(
-        kind="camembert",
-        encoder=str(encoders / "camembert"),
-        max_length=48,
-        epochs=1,
-        batch_size=8,
-        learning_rate=4e-3,
-        save_steps=10,
-    )
+    teacher = toy_config(encoders, epochs=1, save_steps=10)
     steps: list[int] = []
 
     def teach(folder: Path, resume: bool, kill_at: int | None = None) -> Probabilities:
@@ -116,18 +107,11 @@ def test_another_teacher_is_another_training(encoders: Path, tmp_path: Path) -> 
 
 
 def test_an_encoder_learns_from_what_it_is_taught_alone(splits: Splits, encoders: Path, tmp_path: Path) -> None:
-    """With four labelled articles the toy learns little, with the teacher's word on forty others it learns the rule."""
+    """With four labelled articles the toy learns little, with the teacher's word on the others it learns the rule."""
     few = {**splits, "train": splits["train"][:4], "test": splits["train"][4:]}
-    settings = {
-        "max_length": 48,
-        "epochs": 4,
-        "batch_size": 8,
-        "learning_rate": 4e-3,
-        "encoder": str(encoders / "camembert"),
-    }
     right = []
     for teacher in (None, TEACHER):
-        config = CamembertConfig(kind="camembert", teacher=teacher, **settings)
+        config = toy_config(encoders, teacher=teacher)
         work = tmp_path / str(teacher is None)
         work.mkdir()
         given = fitting(few, work) if teacher else Fitting(3, work)

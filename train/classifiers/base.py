@@ -85,6 +85,7 @@ class Classifier(ABC):
         """Return what is on this machine that ``fit`` starts from: files and their SHA-256."""
         return {}
 
+    @property
     def known(self) -> Collection[str]:
         """Return the content keys of the articles that what ``fit`` starts from has learned the labels of."""
         return ()

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -110,8 +111,9 @@ class CamembertClassifier(Classifier):
         """Return the hashes of the encoders' files; what comes from the Hub is named by the config."""
         return {f"{name}/{file}": sha for name in self._local() for file, sha in hashes(project_path(name)).items()}
 
+    @cached_property
     def known(self) -> set[str]:
-        """Return what the encoders have learned from, where they are saved models that are trained further."""
+        """What the encoders have learned from, where they are saved models that are trained further; read once."""
         folders = [project_path(name) for name in self._local()]
         saved = [read_bundle(folder) for folder in folders if (folder / MANIFEST).is_file()]
         return {key for bundle in saved for key in bundle.trained_on}

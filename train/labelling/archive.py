@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from train.atomic import whole_binary, whole_file
+from train.atomic import refuse_file, whole_binary, whole_file
 from train.labelling import writers
 from train.labelling.choices import Form
 from train.labelling.shards import Part
@@ -175,8 +175,7 @@ class Archive:
             self.complete = True
         if not self.folder.exists():
             return
-        if not self.folder.is_dir():
-            raise SelonError(f"{self.folder}: is a file; name a folder")
+        refuse_file(self.folder)
         manifest = self.folder / MANIFEST
         if not manifest.exists():
             if {path.name for path in self.folder.iterdir()} - {_LOCK} and not self._only_drafts():

@@ -11,7 +11,6 @@ import base64
 import http.client
 import json
 import os
-import re
 import sqlite3
 import subprocess
 import sys
@@ -42,16 +41,7 @@ class RegistryError(Exception):
 
 def alias_of(address: str | None) -> str | None:
     """Return the alias that an address follows; None for one that always means the same model."""
-    if address is None:
-        return tracking.CHAMPION
-    found = re.fullmatch(rf"models:/{tracking.REGISTERED}@([\w-]+)", address)
-    return found[1] if found else None
-
-
-def number_of(address: str | None) -> str | None:
-    """Return the version that an address itself names; None for every other."""
-    found = re.fullmatch(rf"models:/{tracking.REGISTERED}/(\d+)", address or "")
-    return found[1] if found else None
+    return tracking.CHAMPION if address is None else tracking.registered(address)[1]
 
 
 def alias_version(alias: str) -> str | None:
@@ -75,7 +65,7 @@ def find(address: str | None) -> Found:
     if address is not None and not address.startswith(("runs:/", "models:/")):
         return Found(Path(address), None)
     alias = alias_of(address)
-    version = number_of(address)
+    version = tracking.registered(address)[0]
     if alias is not None:
         try:
             version = alias_version(alias)
@@ -139,11 +129,10 @@ def _elsewhere(address: str | None) -> Found:
 
 
 def _main(address: str | None) -> None:
-    alias = alias_of(address)
     version = None
     if address is None:
         version = tracking.champion()
-    elif alias or number_of(address):
+    elif any(tracking.registered(address)):
         version = tracking.registered_version(address)
     folder = tracking.resolve(f"models:/{tracking.REGISTERED}/{version}" if version else address)
     print(json.dumps({"folder": str(folder), "version": version}))
