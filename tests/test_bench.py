@@ -62,7 +62,7 @@ def test_a_process_is_measured_by_itself() -> None:
         bench._measured([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-@pytest.mark.parametrize("side", [bench_side.finetune, bench_side.trainer])
+@pytest.mark.parametrize("side", [bench_side.finetune, bench_side.frozen, bench_side.trainer])
 def test_a_sentence_longer_than_the_input_is_trained_on(
     side: Callable[[Path, Path], None],
     encoders: Path,
@@ -70,7 +70,7 @@ def test_a_sentence_longer_than_the_input_is_trained_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name, value in (("_TOKENS", 48), ("_STEPS", 6), ("_BATCH", 4)):
+    for name, value in (("_TOKENS", 48), ("_STEPS", 6), ("_BATCH", 4), ("_FROZEN", 1)):
         monkeypatch.setattr(bench_side, name, value)
     text = "Le maire dément. " + "usine " * 200 + "ferme. Le pont est rouge. La loi passe."
     texts = tmp_path / "articles.json"

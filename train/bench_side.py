@@ -1,8 +1,8 @@
 """One side of a benchmark in a process of its own: `python -m train.bench_side SIDE MODEL TEXTS`.
 
-SIDE is ``selon`` or ``pipeline`` (labelling, printed as JSON), ``first`` (a pipeline's first label), ``finetune`` or
-``trainer`` (training, printed as JSON; MODEL is an encoder). TEXTS is a JSON list of articles: title, text, and the
-begin and end of each sentence.
+SIDE is ``selon`` or ``pipeline`` (labelling, printed as JSON), ``first`` (a pipeline's first label), ``finetune``,
+``frozen`` or ``trainer`` (training, printed as JSON; MODEL is an encoder). TEXTS is a JSON list of articles: title,
+text, and the begin and end of each sentence.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _WARM_UP = 8
 #: Steps of training that are timed at least, after the first few.
 _STEPS = 20
 _BATCH, _TOKENS = 32, 128
+#: Layers that stay as they are.
+_FROZEN = 2
 
 
 def selon(model: Path, texts: Path) -> None:
@@ -58,7 +60,12 @@ def first(model: Path, texts: Path) -> None:
     print(_pipeline(model)(article["text"][start:end])[0]["label"], flush=True)
 
 
-def finetune(encoder: Path, texts: Path) -> None:
+def frozen(encoder: Path, texts: Path) -> None:
+    """Fine-tune as `selon train` does with the lowest layers frozen."""
+    finetune(encoder, texts, frozen_layers=_FROZEN)
+
+
+def finetune(encoder: Path, texts: Path, frozen_layers: int = 0) -> None:
     """Fine-tune as `selon train` does."""
     from train.classifiers.base import Fitting
     from train.classifiers.camembert import CamembertClassifier
@@ -71,6 +78,7 @@ def finetune(encoder: Path, texts: Path) -> None:
         batch_size=_BATCH,
         epochs=1,
         save_steps=10**6,
+        frozen_layers=frozen_layers,
         context_dropout=0.0,  # the very inputs of the other side
     )
     pace = _Pace()
@@ -163,5 +171,5 @@ def _tell(sentences: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sides = {"selon": selon, "pipeline": pipeline, "first": first, "finetune": finetune, "trainer": trainer}
-    sides[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
+    sides = (selon, pipeline, first, finetune, frozen, trainer)
+    {side.__name__: side for side in sides}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

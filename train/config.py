@@ -102,6 +102,8 @@ class CamembertConfig(StrictModel):
     learning_rate: PositiveFloat = 3e-5
     layer_decay: Annotated[Float, Field(gt=0, le=1)] = 1.0
     """What the learning rate is multiplied with from the head to the last layer, and from a layer to the one below."""
+    frozen_layers: NonNegativeInt = 0
+    """How many of the lowest layers stay as pre-training left them, and the embeddings with them."""
     weight_decay: Annotated[Float, Field(ge=0)] = 0.01
     warmup: Fraction = 0.1
     teacher: Annotated[TfidfConfig | CamembertConfig, Field(discriminator="kind")] | None = None

@@ -35,6 +35,15 @@ def test_inputs_longer_than_the_encoder_reads(kind: str, encoders: Path) -> None
         load_encoder(CamembertConfig(kind="camembert", encoder=str(encoders / kind), max_length=65))
 
 
+def test_some_layer_must_learn(encoders: Path) -> None:
+    config = CamembertConfig(kind="camembert", encoder=str(encoders / "camembert"), max_length=48, frozen_layers=1)
+    model, _ = load_encoder(config)
+    layers = model.config.num_hidden_layers
+    assert not model.get_input_embeddings().weight.requires_grad
+    with pytest.raises(SelonError, match=rf"model\.frozen_layers: {layers} would leave none of the {layers} layers"):
+        load_encoder(config.model_copy(update={"frozen_layers": layers}))
+
+
 def test_a_saved_model_is_trained_further(copied: dict[str, Path]) -> None:
     saved = load_file(copied["petit"] / "model.safetensors")
     config = CamembertConfig(kind="camembert", encoder=str(copied["petit"]), max_length=48, start_from_mask=True)

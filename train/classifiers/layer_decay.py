@@ -1,4 +1,4 @@
-"""Layer-wise learning-rate decay: the further a layer is from the head, the less fine-tuning moves it.
+"""Layer-wise learning-rate decay: the further a layer is from the head, the less fine-tuning moves it, or not at all.
 
 The lower layers know French from pre-training, which a few thousand sentences can only spoil (Howard and Ruder 2018;
 Sun et al. 2019).
@@ -15,6 +15,19 @@ import torch
 from transformers import PreTrainedModel
 
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
+
+
+def freeze(model: PreTrainedModel, layers: int) -> None:
+    """Keep the embeddings and the lowest ``layers`` layers as they are, in place; nothing is dropped out in them.
+
+    As nothing is carried back through them, two thirds of their work are spared.
+    """
+    learning = model.config.num_hidden_layers - layers
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = _below(model, name) <= learning
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and _below(model, f"{name}.") > learning:
+            module.p = 0.0
 
 
 def parameter_groups(
@@ -34,14 +47,10 @@ def parameter_groups(
         Of the parameters that ``decayed`` names.
     decayed : collection of str
     """
-    layers = model.config.num_hidden_layers
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
-        found = _LAYER.search(name)
-        # A pooler is part of the head: pre-training has not known it.
-        head = not name.startswith(model.base_model_prefix) or ".pooler." in name
-        below = 0 if head else layers - int(found[1]) if found else layers + 1
-        groups[below, name in decayed].append(parameter)
+        if parameter.requires_grad:
+            groups[_below(model, name), name in decayed].append(parameter)
     return [
         {
             "params": parameters,
@@ -50,3 +59,12 @@ def parameter_groups(
         }
         for (below, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def _below(model: PreTrainedModel, name: str) -> int:
+    """Return how many steps below the head a part is: 0 the head, 1 the last layer, most the embeddings."""
+    # A pooler is part of the head: pre-training has not known it.
+    if not name.startswith(model.base_model_prefix) or ".pooler." in name:
+        return 0
+    found, layers = _LAYER.search(name), int(model.config.num_hidden_layers)
+    return layers - int(found[1]) if found else layers + 1

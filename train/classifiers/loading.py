@@ -17,6 +17,7 @@ from train.bundle import MANIFEST
 from train.classifiers.dropout import draw_bytes
 from train.classifiers.exporting import has_types
 from train.classifiers.first_place import read_first_place
+from train.classifiers.layer_decay import freeze
 from train.config import CamembertConfig, project_path
 from train.schema import LABELS, SelonError
 
@@ -28,7 +29,7 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     ------
     SelonError
         When the folder is missing, the Hub cannot be reached and has left nothing in the cache, or the encoder
-        cannot read ``max_length`` tokens or has no fast tokenizer.
+        cannot read ``max_length`` tokens, has no more than ``frozen_layers`` layers or no fast tokenizer.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -64,6 +65,11 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
             f"model.max_length: {config.max_length} is more than the {_usable_length(model)} tokens that "
             f"{config.encoder} reads"
         )
+    if config.frozen_layers >= model.config.num_hidden_layers:
+        raise SelonError(
+            f"model.frozen_layers: {config.frozen_layers} would leave none of the {model.config.num_hidden_layers} "
+            f"layers of {config.encoder} to learn"
+        )
     if not has_types(model):
         # Some WordPiece tokenizers number the two texts all the same; such a model would fail on it elsewhere.
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
@@ -75,6 +81,8 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     read_first_place(model)
     if not torch.accelerator.is_available():
         draw_bytes(model)
+    if config.frozen_layers:
+        freeze(model, config.frozen_layers)
     return model, tokenizer
 
 
