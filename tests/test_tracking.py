@@ -127,6 +127,50 @@ def test_how_runs_end(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""  # MLflow keeps quiet
 
 
+def test_figures_of_a_training_wait_for_a_server_that_is_away(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.exceptions import MlflowException  # before selon has set it up, MLflow would speak
+
+    refused = []
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        refused.append(args)
+        raise MlflowException("away")
+
+    with tracking.run("patient") as run:
+        run.progress({"loss": 3.0}, 1)
+        with monkeypatch.context() as away:
+            away.setattr(run.client, "log_batch", refuse)
+            run.progress({"loss": 2.0}, 2)
+            run.progress({"loss": 1.5}, 3)  # a minute has not passed
+            away.setattr(tracking, "_PATIENCE", 0)
+            run._try_again = 1e-9
+            run.progress({"loss": 1.0}, 4)
+        run.progress({"loss": 0.5}, 5)
+    assert len(refused) == 2
+    assert capsys.readouterr().err.count("MLflow fails (away); the training goes on") == 1
+    history = tracking._client().get_metric_history(run.id, "loss")
+    assert [(one.step, one.value) for one in history] == [(1, 3.0), (2, 2.0), (3, 1.5), (4, 1.0), (5, 0.5)]
+
+
+def test_a_run_whose_end_fails_too_tells_of_the_cause(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    end = mlflow.ActiveRun.__exit__
+
+    def fails(self: Any, *args: Any) -> bool:
+        end(self, *args)
+        raise MlflowException("away")
+
+    monkeypatch.setattr(mlflow.ActiveRun, "__exit__", fails)
+    with pytest.raises(ZeroDivisionError), tracking.run("crashed"):
+        raise ZeroDivisionError
+    with pytest.raises(SelonError, match=r"did not take all of the run \(away\)"), tracking.run("ended"):
+        pass
+
+
 def test_artifacts_that_are_not_there(trained: Path) -> None:
     run_id = tracking.run_of("models:/selon/1")
     assert run_id is not None

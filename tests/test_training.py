@@ -124,7 +124,7 @@ def test_cross_validation_pools_every_article(project: Path) -> None:
         training.cross_validate(_config(), 41)
 
 
-def test_a_cross_validation_that_stops_keeps_the_folds_it_finished(
+def test_a_cross_validation_that_stops_keeps_the_folds_it_finished_and_goes_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit, begun = TfidfClassifier.fit, []
@@ -142,6 +142,17 @@ def test_a_cross_validation_that_stops_keeps_the_folds_it_finished(
     (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
     kept = json.loads(tracking.read_artifact(run.info.run_id, "cross-validation.predictions.json").read_text())
     assert 0 < len(kept) == 30 - len(begun[0][0])
+    with pytest.raises(SelonError, match="tfidf-cv3: no interrupted training"):
+        training.cross_validate(_config(), 3, resume=True)
+    (report,), run_id = training.cross_validate(_config(), 2, resume=True)
+    assert run_id == run.info.run_id
+    assert len(begun) == 3  # the first fold was not fitted again
+    assert report.articles == 30
+    whole = json.loads(tracking.read_artifact(run_id, "cross-validation.predictions.json").read_text())
+    (_, other_id) = training.cross_validate(_config(), 2)
+    other = json.loads(tracking.read_artifact(other_id, "cross-validation.predictions.json").read_text())
+    assert whole == other
+    assert _places(project) == []
 
 
 def test_cross_validation_also_reports_each_file(project: Path) -> None:
@@ -173,7 +184,9 @@ def test_unlabelled_articles_teach_unless_they_are_held_out(project: Path, capsy
     config = load_config(project / "configs/petit.yaml", TrainConfig, teacher)
     data = training.read_data(config)
     assert [(one.id, len(one), one.labels) for one in data.unlabelled] == [(f"u{n}", 2, None) for n in range(9)]
-    assert training._checkpoints(config, data, {}) != training._checkpoints(config, replace(data, unlabelled=[]), {})
+    assert training._checkpoints(config, "x", data, {}) != training._checkpoints(
+        config, "x", replace(data, unlabelled=[]), {}
+    )
     run = tracking._client().get_run(training.train(config).run_id)
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"train", "validation", "test", "unlabelled"}
 
@@ -204,6 +217,7 @@ def test_in_cross_validation_each_fold_has_a_teacher_that_has_not_seen_the_rest(
 
     def fit(self: CamembertClassifier, train: Any, validation: Any, fitting: Fitting) -> None:
         assert not {one.id for one in fitting.unlabelled} - {one.id for one in train} - {""}
+        assert fitting.checkpoints.is_dir()
         given.append(fitting)
 
     monkeypatch.setattr(CamembertClassifier, "fit", fit)
@@ -267,17 +281,43 @@ def test_an_interrupted_training_goes_on_in_its_run(
         training.train(_config(), resume=True)
 
 
+def test_a_model_that_mlflow_did_not_take_is_logged_later_without_another_fit(
+    project: Path, monkeypatch: pytest.MonkeyPatch, dying: Callable[[BaseException | None], list[Any]]
+) -> None:
+    from mlflow.exceptions import MlflowException  # before selon has set it up, MLflow would speak
+
+    def refuse(*args: Any) -> str:
+        raise MlflowException("away")
+
+    said = r"did not take all of the run \(away\).* with --resume goes on"
+    with monkeypatch.context() as away:
+        away.setattr(tracking, "log_model", refuse)
+        with pytest.raises(SelonError, match=said):
+            training.train(_config())
+    dying(RuntimeError("a fit, which is not wanted"))
+    with monkeypatch.context() as away:
+        away.setattr(tracking, "champion", refuse)  # when it has been registered
+        with pytest.raises(SelonError, match=said):
+            training.train(_config(), resume=True)
+    done = training.train(_config(), resume=True)
+    assert (done.address, done.champion) == ("models:/selon/1", True)
+    assert _places(project) == []
+    folder = tracking.resolve(done.address)
+    assert json.loads((folder / "bundle.json").read_text())["training_seconds"] > 0
+    assert (folder / "README.md").read_text(encoding="utf-8").count("## On articles it has never seen") == 1
+
+
 def test_checkpoints_belong_to_everything_that_a_training_depends_on(project: Path) -> None:
     config = _config()
     data = training.read_data(config)
     places = [
-        training._checkpoints(config, data, {}),
-        training._checkpoints(config, data, {"model.safetensors": "another"}),
-        training._checkpoints(config, replace(data, train=data.train[::-1]), {}),
-        training._checkpoints(config, replace(data, validation=data.validation[1:]), {}),
+        training._checkpoints(config, "x", data, {}),
+        training._checkpoints(config, "x", data, {"model.safetensors": "another"}),
+        training._checkpoints(config, "x", replace(data, train=data.train[::-1]), {}),
+        training._checkpoints(config, "x", replace(data, validation=data.validation[1:]), {}),
     ]
     assert len(set(places)) == len(places)
-    assert training._checkpoints(config, training.read_data(config), {}) == places[0]
+    assert training._checkpoints(config, "x", training.read_data(config), {}) == places[0]
 
 
 def test_a_training_at_work_is_neither_resumed_nor_tidied_away(

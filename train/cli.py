@@ -85,13 +85,13 @@ def train(
 
         print(yaml.safe_dump(resolved.model_dump(mode="json"), allow_unicode=True, sort_keys=False), end="")
         return
-    if cross_validate == 1 or (cross_validate and resume):
-        raise SelonError("--cross-validate takes 2 or more folds and starts anew each time: leave --resume out")
+    if cross_validate == 1:
+        raise SelonError("--cross-validate takes 2 or more folds")
     from train import training
     from train.evaluation import report_table
 
     if cross_validate:
-        reports, run_id = training.cross_validate(resolved, cross_validate)
+        reports, run_id = training.cross_validate(resolved, cross_validate, resume)
         for report in reports:
             out.print(report_table(report))
         out.print(f"\nrun: runs:/{run_id}\nnext: selon compare runs:/OTHER runs:/{run_id} --on cross-validation")
@@ -122,7 +122,7 @@ def pretrain(
     resolved = load_config(config, PretrainConfig, overrides or ())
     with tracking.run(f"pretrain-{resolved.name}", {"family": "encoder"}) as run:
         tracking.log_parameters(resolved.model_dump(mode="json"))
-        folder = run_pretraining(resolved, resume=resume, log=run.figures)
+        folder = run_pretraining(resolved, resume=resume, log=run.progress)
     out.print(f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}")
 
 
@@ -454,7 +454,7 @@ def _comparison(models: list[str], on: list[str] | None, press: str | None) -> C
             if not model.startswith("runs:/"):
                 raise SelonError(f"{model}: --on cross-validation compares runs; give runs:/ID of `--cross-validate`")
             run_id = model.removeprefix("runs:/")
-            predictions = tracking.read_artifact(run_id, "cross-validation.predictions.json")
+            predictions = tracking.read_artifact(run_id, tracking.PREDICTIONS)
             files.append((tracking.run_name(run_id), model, predictions))
         return comparing.compare(*comparing.from_predictions(files), "cross-validation")
     articles, name = _articles(on, press)

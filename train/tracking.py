@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
@@ -30,6 +31,8 @@ from train.schema import LABELS, SelonError
 EXPERIMENT = "selon"
 REGISTERED = "selon"
 CHAMPION = "champion"
+#: A cross-validated run's artifact.
+PREDICTIONS = "cross-validation.predictions.json"
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "mlflow", "onnxruntime", "numpy")
 #: MLflow speaks on stderr between our own lines, counts its users, and copies uv.lock, which names hosts.
 _QUIET = {
@@ -41,6 +44,10 @@ _QUIET = {
     # A server that is down should be told of in seconds, not after four minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
+#: Seconds until a server that did not take a training's figures is asked again.
+_PATIENCE = 60
+#: Figures that MLflow takes in one request.
+_AT_ONCE = 1000
 #: The classifier that answers where nothing was trained yet.
 SHIPPED = "data/petit/classifier"
 
@@ -96,10 +103,21 @@ def _client() -> Any:
                 place = (_home() / "artifacts").as_uri() if _own() else None
                 mlflow.create_experiment(EXPERIMENT, artifact_location=place)
             mlflow.set_experiment(EXPERIMENT)
-        except mlflow.exceptions.MlflowException as error:
-            reason = str(error).strip().splitlines()[0]
-            raise SelonError(f"{tracking_uri()}: MLflow cannot be used there ({reason:.200})") from None
+        except _faults() as error:
+            raise SelonError(f"{tracking_uri()}: MLflow cannot be used there ({_reason(error)})") from None
     return mlflow.MlflowClient()
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """Return what MLflow raises where its server or database fails."""
+    import mlflow
+    import requests
+
+    return (mlflow.exceptions.MlflowException, requests.exceptions.RequestException)
+
+
+def _reason(error: Exception) -> str:
+    return f"{(str(error).strip().splitlines() or [type(error).__name__])[0]:.200}"
 
 
 class Run:
@@ -107,12 +125,42 @@ class Run:
 
     def __init__(self, client: Any, run_id: str) -> None:
         self.client, self.id = client, run_id
+        self._unsent: list[Any] = []
+        self._try_again = 0.0
 
     def figures(self, figures: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at a step; what MLflow allows in no name becomes a dash."""
-        import mlflow
+        self._keep(figures, step)
+        self._send()
 
-        mlflow.log_metrics({re.sub(r"[^/\w.\- :]+", "-", key): value for key, value in figures.items()}, step=step)
+    def progress(self, figures: Mapping[str, float], step: int) -> None:
+        """Log numbers of a training at work, which goes on where a server is away: they are sent when it is back.
+
+        Those that wait when the run ends with an error are lost.
+        """
+        self._keep(figures, step)
+        began = time.monotonic()
+        if began < self._try_again:
+            return
+        try:
+            self._send()
+        except _faults() as error:
+            if not self._try_again:
+                print(f"{tracking_uri()}: MLflow fails ({_reason(error)}); the training goes on", file=sys.stderr)
+            ended = time.monotonic()  # one that hangs is asked less often than one that refuses
+            self._try_again = ended + max(_PATIENCE, 10 * (ended - began))
+
+    def _keep(self, figures: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        names = {key: re.sub(r"[^/\w.\- :]+", "-", key) for key in figures}
+        self._unsent += [Metric(names[key], float(value), now, step) for key, value in figures.items()]
+
+    def _send(self) -> None:
+        while self._unsent:
+            self.client.log_batch(self.id, metrics=self._unsent[:_AT_ONCE])
+            del self._unsent[:_AT_ONCE]
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Log a file (or a folder's files) as an artifact."""
@@ -132,6 +180,11 @@ class Run:
 
         mlflow.log_dict(value, name)
 
+    def draft(self, value: Any, name: str) -> None:
+        """Log a JSON artifact that another will replace: where a server is away, it does without."""
+        with suppress(*_faults()):
+            self.json(value, name)
+
     def tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
         import mlflow
@@ -148,14 +201,26 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
     client = _client()
     import mlflow
 
+    died: BaseException | None = None
     try:
-        opened = mlflow.start_run(run_id=resume, run_name=None if resume else name, log_system_metrics=True)
-    except mlflow.exceptions.MlflowException:
-        raise SelonError(f"runs:/{resume}: the interrupted run is gone; start without --resume") from None
-    with opened as active:
-        current = Run(client, active.info.run_id)
-        current.tags({"git_commit": _git_commit(), **_versions(), **(tags or {})})
-        yield current
+        with mlflow.start_run(run_id=resume, run_name=None if resume else name, log_system_metrics=True) as active:
+            current = Run(client, active.info.run_id)
+            current.tags({"git_commit": _git_commit(), **_versions(), **(tags or {})})
+            try:
+                yield current
+            except BaseException as error:
+                died = error
+                raise
+            current.figures({})  # what waits
+    except _faults() as error:
+        if died is not None and died is not error:  # ending the run failed as well: that is not the cause
+            raise died from None
+        if resume and getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+            raise SelonError(f"runs:/{resume}: the interrupted run is gone; start without --resume") from None
+        raise SelonError(
+            f"{tracking_uri()}: MLflow did not take all of the run ({_reason(error)}); when it is back, the same "
+            "command with --resume goes on from what was trained"
+        ) from None
 
 
 @contextmanager
@@ -186,10 +251,25 @@ def log_dataset(name: str, rows: Sequence[Mapping[str, Any]], digest: str, sourc
 
 
 def log_model(folder: Path) -> str:
-    """Log a saved model as pyfunc and register it; return its version.
+    """Log a saved model as pyfunc and register it; return its version, or the one that this run has made before.
 
     The first version of a registry becomes champion by itself; later ones never do.
     """
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    made = client.search_model_versions(f"run_id='{mlflow.active_run().info.run_id}'")
+    uri = "" if made else _log_pyfunc(folder)
+    # MLflow prints what it registers, past its own logging.
+    with _locked(), redirect_stderr(io.StringIO()):
+        version = made[0] if made else mlflow.register_model(uri, REGISTERED, await_registration_for=60)
+        if CHAMPION not in client.get_registered_model(REGISTERED).aliases:
+            client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
+    return str(version.version)
+
+
+def _log_pyfunc(folder: Path) -> str:
+    """Log a saved model with MLflow's face; return its address."""
     import mlflow
     import pandas as pd
     from mlflow.models import ModelSignature
@@ -207,13 +287,7 @@ def log_model(folder: Path) -> str:
         input_example=pd.DataFrame({"text": ["L'usine aurait fermé en mars, selon la mairie."]}),
         pip_requirements=[f"selon=={__version__}"],
     )
-    client = mlflow.MlflowClient()
-    # MLflow prints what it registers, past its own logging.
-    with _locked(), redirect_stderr(io.StringIO()):
-        version = mlflow.register_model(info.model_uri, REGISTERED, await_registration_for=60)
-        if CHAMPION not in client.get_registered_model(REGISTERED).aliases:
-            client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
-    return str(version.version)
+    return str(info.model_uri)
 
 
 def promote(version: str) -> None:

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from train import __version__, metrics, tracking
-from train.atomic import whole_folder
-from train.bundle import Bundle, Golden, HeldOut, Int8Check, write_manifest
-from train.classifiers.base import Classifier, Fitting, family
+from train.atomic import whole_binary, whole_folder
+from train.bundle import MANIFEST, Bundle, Golden, HeldOut, Int8Check, write_manifest
+from train.classifiers.base import Classifier, Fitting, family, split_by_article
 from train.config import TrainConfig, project_path, project_root
 from train.corpus import content_key, fingerprint, known_among, read_all, read_each, read_unlabelled
 from train.evaluation import (
@@ -46,6 +46,8 @@ _GOLDEN_TEXT = (
 )
 #: In a folder of checkpoints: locked while a training works on it.
 _LOCK = ".lock"
+#: There too: the model, until it is logged.
+_BUNDLE = "bundle"
 
 
 @dataclass(frozen=True)
@@ -112,41 +114,42 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
     classifier.check()
     data = read_data(config)
     _refuse_known(classifier, data.test, "data.test")
-    place = _checkpoints(config, data, classifier.start())
-    interrupted = _interrupted(place) if resume else None
-    if resume and interrupted is None:
-        raise SelonError(f"{config.name}: no interrupted training of this config and data; start without --resume")
     tags = {"family": config.model.kind, "corpus": fingerprint(data.train)[:12]}
-    with tracking.run(config.name, tags, resume=interrupted) as run:
-        if not resume:
-            _log_inputs(config, data, run)
-        with _held(place / run.id) as checkpoints:
+    with _tracked(config, config.name, tags, data, classifier.start(), resume) as (run, checkpoints):
+        folder = checkpoints / _BUNDLE
+        if resume and (folder / MANIFEST).is_file():  # it was fitted, and MLflow had not heard all of it
+            on_validation = Labeller.open(folder).predict_proba(data.validation)
+        else:
             started = time.perf_counter()
-            fitting = Fitting(config.seed, checkpoints, resume, run.figures, data.unlabelled)
-            classifier.fit(data.train, data.validation, fitting)
+            classifier.fit(
+                data.train,
+                data.validation,
+                Fitting(config.seed, checkpoints, resume, run.progress, data.unlabelled),
+            )
             seconds = None if resume else time.perf_counter() - started
-            with tempfile.TemporaryDirectory(prefix="selon-") as work:
-                folder = Path(work) / "bundle"
-                on_validation = classifier.predict_proba(data.validation)
-                save(classifier, config, data, on_validation, seconds, folder)
-                labeller = Labeller.open(folder)
-                reports = _evaluate_and_log(labeller, data, on_validation, run)
-                bundle = labeller.bundle.model_copy(update={"held_out": _held_out(config, reports[-1])})
-                with (folder / "README.md").open("a", encoding="utf-8") as card:
-                    card.write(_held_out_card(config, reports[-1]))
-                write_manifest(folder, bundle)
-                if seconds is not None:
-                    run.figures({"training_seconds": seconds})
-                version = tracking.log_model(folder)
-    _tidy(place)
-    return Trained(f"models:/{tracking.REGISTERED}/{version}", run.id, tracking.champion() == version, reports)
+            on_validation = classifier.predict_proba(data.validation)
+            save(classifier, config, data, on_validation, seconds, folder)
+        labeller = Labeller.open(folder)
+        reports = _evaluate_and_log(labeller, data, on_validation, run)
+        bundle = labeller.bundle.model_copy(update={"held_out": _held_out(config, reports[-1])})
+        with whole_folder(folder) as work:
+            shutil.copytree(folder, work, dirs_exist_ok=True)
+            card = _card(bundle, data) + _held_out_card(config, reports[-1])
+            (work / "README.md").write_text(card, encoding="utf-8")
+            write_manifest(work, bundle)
+        if bundle.training_seconds is not None:
+            run.figures({"training_seconds": bundle.training_seconds})
+        version = tracking.log_model(folder)
+        champion = tracking.champion() == version
+    return Trained(f"models:/{tracking.REGISTERED}/{version}", run.id, champion, reports)
 
 
-def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
+def cross_validate(config: TrainConfig, folds: int, resume: bool = False) -> tuple[list[Report], str]:
     """Fit and predict ``folds`` times over the training articles, near-duplicates together.
 
     Returns the pooled report, followed by one for each file of ``data.train`` where there are several (written and
-    real articles are not equally hard), and the id of the run, which keeps every prediction.
+    real articles are not equally hard), and the id of the run, which keeps every prediction. With ``resume``, the last
+    interrupted one of the same config, data and number of folds goes on in its own run.
     """
     first = family(config.model.kind)(config.model, config.input)
     first.check()
@@ -156,25 +159,52 @@ def cross_validate(config: TrainConfig, folds: int) -> tuple[list[Report], str]:
     parts = _folds(data.train, folds, config.seed)
     held: list[Article] = []
     predicted: list[Probabilities] = []
-    with tracking.run(f"{config.name}-cv{folds}", {"family": config.model.kind, "folds": str(folds)}) as run:
-        _log_inputs(config, data, run)
+    name, tags = f"{config.name}-cv{folds}", {"family": config.model.kind, "folds": str(folds)}
+    with _tracked(config, name, tags, data, first.start(), resume) as (run, checkpoints):
         for fold, (rest, out) in enumerate(parts):
-            classifier = family(config.model.kind)(config.model, config.input)
-            unlabelled = without_reprints(data.unlabelled, out)
-            with tempfile.TemporaryDirectory(prefix="selon-") as work:
-                classifier.fit(rest, data.validation, Fitting(config.seed, Path(work), unlabelled=unlabelled))
             held += out
-            predicted += classifier.predict_proba(out)
+            kept = checkpoints / f"fold-{fold}.npy"
+            if resume and kept.is_file():
+                predicted += split_by_article(np.load(kept, allow_pickle=False), out)
+                continue
+            named = partial(_log_fold, run, kept.stem)
+            unlabelled = without_reprints(data.unlabelled, out)
+            fitting = Fitting(config.seed, checkpoints / kept.stem, resume, named, unlabelled)
+            predicted += _predict_fold(config, rest, data.validation, out, fitting, kept)
             so_far = summarise(held, predicted, "cross-validation")
-            run.figures({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
+            run.progress({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
             # After each fold: one that is stopped can be compared with another that stopped there.
-            run.json(predictions_of(held, predicted), "cross-validation.predictions.json")
+            run.draft(predictions_of(held, predicted), tracking.PREDICTIONS)
+        run.json(predictions_of(held, predicted), tracking.PREDICTIONS)
         reports = [summarise(held, predicted, "cross-validation"), *_by_file(files, held, predicted)]
         for report in reports:
             run.figures(report.figures())
         run.json(reports[0].model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
         _log_pictures(run, held, predicted, reports[0])
     return reports, run.id
+
+
+def _predict_fold(
+    config: TrainConfig,
+    rest: list[Article],
+    validation: list[Article],
+    out: list[Article],
+    fitting: Fitting,
+    kept: Path,
+) -> list[Probabilities]:
+    """Return, and keep, the predictions for ``out`` of a classifier fitted on ``rest``; its checkpoints go."""
+    fitting.checkpoints.mkdir(exist_ok=True)
+    classifier = family(config.model.kind)(config.model, config.input)
+    classifier.fit(rest, validation, fitting)
+    predicted = classifier.predict_proba(out)
+    with whole_binary(kept) as file:
+        np.save(file, np.concatenate(predicted), allow_pickle=False)
+    shutil.rmtree(fitting.checkpoints)
+    return predicted
+
+
+def _log_fold(run: tracking.Run, fold: str, figures: dict[str, float], step: int) -> None:
+    run.progress({f"{fold}/{name}": value for name, value in figures.items()}, step)
 
 
 def _refuse_known(classifier: Classifier, held_out: Sequence[Article], place: str) -> None:
@@ -301,12 +331,32 @@ def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
             tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)), name)
 
 
-def _checkpoints(config: TrainConfig, data: Data, start: Mapping[str, str]) -> Path:
+@contextmanager
+def _tracked(
+    config: TrainConfig, name: str, tags: Mapping[str, str], data: Data, start: Mapping[str, str], resume: bool
+) -> Iterator[tuple[tracking.Run, Path]]:
+    """Open a run and its folder of checkpoints, with ``resume`` those of the last one that was interrupted.
+
+    The folder goes when the run has ended well. SelonError where there is nothing to resume.
+    """
+    place = _checkpoints(config, name, data, start)
+    interrupted = _interrupted(place) if resume else None
+    if resume and interrupted is None:
+        raise SelonError(f"{name}: no interrupted training of this config and data; start without --resume")
+    with tracking.run(name, tags, resume=interrupted) as run:
+        if not resume:
+            _log_inputs(config, data, run)
+        with _held(place / run.id) as checkpoints:
+            yield run, checkpoints
+    _tidy(place)
+
+
+def _checkpoints(config: TrainConfig, name: str, data: Data, start: Mapping[str, str]) -> Path:
     """Return the folder whose name stands for all that a training depends on: another one must not go on from it."""
     # One by one, since their order is that of the batches.
     articles = [[fingerprint([article]) for article in split] for split in vars(data).values()]
     key = hashlib.sha256(json.dumps([config.model_dump(mode="json"), dict(start), articles]).encode()).hexdigest()[:12]
-    return project_root() / "mlruns" / "checkpoints" / f"{config.name}-{key}"
+    return project_root() / "mlruns" / "checkpoints" / f"{name}-{key}"
 
 
 def _interrupted(place: Path) -> str | None:
