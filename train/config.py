@@ -119,8 +119,18 @@ class CamembertConfig(StrictModel):
     """Quantise the exported graph as well, and let it answer on a CPU if it is as good: for big encoders."""
 
 
-#: A third classifier adds its config here.
-ModelConfig = Annotated[TfidfConfig | CamembertConfig, Field(discriminator="kind")]
+_Member = Annotated[TfidfConfig | CamembertConfig, Field(discriminator="kind")]
+
+
+class MeanConfig(StrictModel):
+    """Several classifiers, fitted on the same articles; the mean of their probabilities answers."""
+
+    kind: Literal["mean"]
+    members: Annotated[tuple[_Member, ...], Field(min_length=2)]
+
+
+#: Another classifier adds its config here.
+ModelConfig = Annotated[TfidfConfig | CamembertConfig | MeanConfig, Field(discriminator="kind")]
 
 
 class TrainConfig(StrictModel):
@@ -136,9 +146,12 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _taught(self) -> Self:
-        teacher = getattr(self.model, "teacher", None)
-        if bool(self.data.unlabelled) != bool(teacher):
+        members = self.model.members if isinstance(self.model, MeanConfig) else (self.model,)
+        teachers = [teacher for member in members if (teacher := getattr(member, "teacher", None))]
+        if bool(self.data.unlabelled) != bool(teachers):
             raise ValueError("data.unlabelled and model.teacher (of an encoder) go together: set both or neither")
-        if getattr(teacher, "teacher", None) or getattr(teacher, "int8", False):
+        if any(getattr(teacher, "teacher", None) or getattr(teacher, "int8", False) for teacher in teachers):
             raise ValueError("model.teacher: a teacher has no teacher of its own, and no int8 graph; leave that out")
+        if isinstance(self.model, MeanConfig) and any(getattr(member, "int8", False) for member in members):
+            raise ValueError("model.members: a member has no int8 graph; leave that out")
         return self

@@ -398,14 +398,15 @@ def _press(config: TrainConfig) -> Path | None:
 def _card(bundle: Bundle, data: Data) -> str:
     """Return the model card: what it is, what it was trained on, how to use it."""
     counts = Counter(label for article in data.train for label in article.labels or ())
-    library = "transformers" if bundle.model.kind == "camembert" else "sklearn"
+    library = {"camembert": "transformers", "tfidf": "sklearn"}.get(bundle.model.kind, "selon")
     shares = ", ".join(f"{label} {counts[label]}" for label in LABELS)
     sources = ", ".join(f"`{path}`" for path in bundle.config["data"]["train"])
     unlabelled = sum(map(len, data.unlabelled))
-    taught = ""
-    if teacher := getattr(bundle.model, "teacher", None):
+    members = getattr(bundle.model, "members", (bundle.model,))
+    made = f"- **Mean** of {len(members)} classifiers: {', '.join(m.kind for m in members)}.\n" if members[1:] else ""
+    for teacher in filter(None, (getattr(member, "teacher", None) for member in members)):
         who = "a baseline" if teacher.kind == "tfidf" else f"a bigger encoder (`{teacher.encoder}`)"
-        taught = f"- **Taught** by {who}: its probabilities for {unlabelled} other sentences.\n"
+        made += f"- **Taught** by {who}: its probabilities for {unlabelled} other sentences.\n"
     return f"""---
 language: fr
 license: apache-2.0
@@ -418,7 +419,7 @@ Labels each sentence of a French news article as {", ".join(LABELS)}: *who vouch
 Made by selon {bundle.selon} on {bundle.created}.
 
 - **Trained on** {len(data.train)} articles ({shares}) of {sources}; calibrated on {len(data.validation)} others.
-{taught}- **Reads** the sentence and, from its document: {bundle.input.model_dump_json()}.
+{made}- **Reads** the sentence and, from its document: {bundle.input.model_dump_json()}.
 - **Review**: below a confidence of {bundle.review_below:.2f} a sentence should be read again.
 - **Answers** in {_precision(bundle)}.
 - **Use**: `selon label article.txt --model THIS_FOLDER`. `bundle.json` lists every file with its SHA-256.

@@ -53,3 +53,5 @@ def test_nothing_to_label(articles: dict[str, list[Article]], tmp_path: Path) ->
     classifier = _fit(articles, InputConfig(), tmp_path)
     assert classifier.predict_proba([]) == []
     assert classifier.predict_proba([Article("e", "", ())])[0].shape == (0, 4)
+    one = Article.alone("Le maire dément.")
+    assert [rows.shape for rows in classifier.predict_proba([Article("e", "", ()), one])] == [(0, 4), (1, 4)]

@@ -22,6 +22,7 @@ from train.schema import Article, Device, Probabilities, SelonError
 FAMILIES = {
     "tfidf": "train.classifiers.tfidf:TfidfClassifier",
     "camembert": "train.classifiers.camembert:CamembertClassifier",
+    "mean": "train.classifiers.mean:MeanClassifier",
 }
 
 #: Called with figures and the step they belong to; how training reports without knowing to whom.

@@ -134,9 +134,10 @@ class TfidfClassifier(Classifier):
 
     def predict_proba(self, articles: Sequence[Article]) -> list[Probabilities]:
         """Return calibrated probabilities, one (sentences, 4) matrix an article."""
-        if not sum(len(article) for article in articles):
+        filled = [article for article in articles if len(article)]
+        if not filled:
             return [np.zeros((0, len(LABELS))) for _ in articles]
-        return split_by_article(probabilities_from(self._logits(articles) / self.parts["temperature"]), articles)
+        return split_by_article(probabilities_from(self._logits(filled) / self.parts["temperature"]), articles)
 
     def save(self, folder: Path) -> None:
         """Write ``model.skops``."""
