@@ -128,7 +128,7 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
             ("pipeline", "labelling: pipeline(batch_size=32)", "base fp32", "pipeline", base, alone, False),
             ("petit alone", "labelling: selon", "petit fp32", "selon", petit_alone, alone, False),
             ("petit", "labelling: selon", "petit fp32", "selon", petit, whole, True),
-            ("frozen", "fine-tuning: selon, two layers frozen", "petit fp32", "frozen", encoder, whole, True),
+            ("frozen", "fine-tuning: selon, three layers frozen", "petit fp32", "frozen", encoder, whole, True),
             ("finetune", "fine-tuning: selon, all layers", "petit fp32", "finetune", encoder, whole, True),
             ("trainer", 'fine-tuning: Trainer, padding="max_length"', "petit fp32", "trainer", encoder, whole, True),
         ):
@@ -143,7 +143,7 @@ def run(on: Path | None, sentences: int, repeats: int, say: Callable[[str], None
             ("base: int8 faster than the pipeline", "int8", "pipeline"),
             ("petit without context faster than the pipeline on base", "petit alone", "pipeline"),
             ("petit with context faster than the pipeline on base without", "petit", "pipeline"),
-            ("petit: fine-tuning, the two lowest layers frozen, faster than a plain Trainer", "frozen", "trainer"),
+            ("petit: fine-tuning, the three lowest layers frozen, faster than a plain Trainer", "frozen", "trainer"),
             ("petit: fine-tuning, all layers, faster than a plain Trainer", "finetune", "trainer"),
         )
     }

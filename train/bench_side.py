@@ -24,7 +24,7 @@ _WARM_UP = 8
 _STEPS = 20
 _BATCH, _TOKENS = 32, 128
 #: Layers that stay as they are.
-_FROZEN = 2
+_FROZEN = 3
 
 
 def selon(model: Path, texts: Path) -> None:
