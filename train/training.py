@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -167,9 +166,8 @@ def cross_validate(config: TrainConfig, folds: int, resume: bool = False) -> tup
             if resume and kept.is_file():
                 predicted += split_by_article(np.load(kept, allow_pickle=False), out)
                 continue
-            named = partial(_log_fold, run, kept.stem)
             unlabelled = without_reprints(data.unlabelled, out)
-            fitting = Fitting(config.seed, checkpoints / kept.stem, resume, named, unlabelled)
+            fitting = Fitting(config.seed, checkpoints, resume, run.progress, unlabelled).part(kept.stem)
             predicted += _predict_fold(config, rest, data.validation, out, fitting, kept)
             so_far = summarise(held, predicted, "cross-validation")
             run.progress({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
@@ -201,10 +199,6 @@ def _predict_fold(
         np.save(file, np.concatenate(predicted), allow_pickle=False)
     shutil.rmtree(fitting.checkpoints)
     return predicted
-
-
-def _log_fold(run: tracking.Run, fold: str, figures: dict[str, float], step: int) -> None:
-    run.progress({f"{fold}/{name}": value for name, value in figures.items()}, step)
 
 
 def _refuse_known(classifier: Classifier, held_out: Sequence[Article], place: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -42,6 +42,14 @@ class Fitting:
     resume: bool = False
     log: Log = lambda figures, step: None
     unlabelled: Sequence[Article] = ()
+
+    def part(self, name: str) -> Fitting:
+        """Return what a fit within this one needs: a folder of checkpoints and names of figures of its own."""
+        return replace(
+            self,
+            checkpoints=self.checkpoints / name,
+            log=lambda figures, step: self.log({f"{name}/{key}": value for key, value in figures.items()}, step),
+        )
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class MeanClassifier(Classifier):
         A member that is done is kept beside its checkpoints: a resumed fit goes on with the next.
         """
         for place, member in enumerate(self.members):
-            own = _own(fitting, f"member-{place}", place)
+            own = replace(fitting.part(f"member-{place}"), seed=fitting.seed + place)
             kept = own.checkpoints / "saved"
             if fitting.resume and kept.is_dir():
                 self.members[place] = type(member).load(kept, member.model, self.inputs)
@@ -108,16 +108,6 @@ class MeanClassifier(Classifier):
             found.members[place] = type(member).load(folder / f"member-{place}", member.model, inputs, own)
         found.temperature = json.loads((folder / _FILE).read_text(encoding="utf-8"))["temperature"]
         return found
-
-
-def _own(fitting: Fitting, name: str, place: int) -> Fitting:
-    """Return what a member's fit needs: its own seed, checkpoints and names of figures."""
-    return replace(
-        fitting,
-        seed=fitting.seed + place,
-        checkpoints=fitting.checkpoints / name,
-        log=lambda figures, step: fitting.log({f"{name}/{key}": value for key, value in figures.items()}, step),
-    )
 
 
 def _logits(members: Sequence[Sequence[Probabilities]]) -> NDArray[np.float64]:

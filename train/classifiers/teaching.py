@@ -9,7 +9,6 @@ the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
@@ -41,11 +40,7 @@ def teach(
     if fitting.resume and kept.is_file():
         found: Probabilities = np.load(kept, allow_pickle=False)
         return found
-    own = replace(
-        fitting,
-        checkpoints=fitting.checkpoints / "teacher",
-        log=lambda figures, step: fitting.log({f"teacher/{name}": value for name, value in figures.items()}, step),
-    )
+    own = fitting.part("teacher")
     if isinstance(teacher, CamembertConfig):
         Console(stderr=True).print("the teacher learns first")
         taught = finetune(teacher, inputs, train, validation, own).probabilities(fitting.unlabelled)
