@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AlbertConfig, AlbertForSequenceClassification, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from train.classifiers.layer_decay import freeze, parameter_groups
+from train.schema import SelonError
 
 
 @pytest.mark.parametrize("kind", ["camembert", "roberta", "deberta-v2"])
@@ -52,3 +53,11 @@ def test_the_lowest_layers_can_stay_as_they_are(encoders: Path, kind: str) -> No
     words = torch.arange(5, 15).reshape(2, 5)
     model(input_ids=words, labels=torch.tensor([0, 1])).loss.backward()
     assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == learning
+
+
+def test_layers_that_share_their_weights_cannot_be_frozen_apart() -> None:
+    config = AlbertConfig(vocab_size=20, embedding_size=8, hidden_size=8, num_attention_heads=2, intermediate_size=8)
+    model = AlbertForSequenceClassification(config)
+    with pytest.raises(SelonError, match=r"model\.frozen_layers: 1 would leave no layer"):
+        freeze(model, 1)
+    assert all(parameter.requires_grad for parameter in model.parameters())

@@ -14,17 +14,23 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from train.schema import SelonError
+
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 def freeze(model: PreTrainedModel, layers: int) -> None:
     """Keep the embeddings and the lowest ``layers`` layers as they are, in place; nothing is dropped out in them.
 
-    As nothing is carried back through them, two thirds of their work are spared.
+    As nothing is carried back through them, two thirds of their work are spared. SelonError where no layer is left to
+    learn: they are too few, or share their weights.
     """
     learning = model.config.num_hidden_layers - layers
+    steps = {name: _below(model, name) for name, _ in model.named_parameters()}
+    if not any(0 < below <= learning for below in steps.values()):
+        raise SelonError(f"model.frozen_layers: {layers} would leave no layer of the encoder to learn; take fewer")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = _below(model, name) <= learning
+        parameter.requires_grad = steps[name] <= learning
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Dropout) and _below(model, f"{name}.") > learning:
             module.p = 0.0

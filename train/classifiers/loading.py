@@ -29,7 +29,7 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     ------
     SelonError
         When the folder is missing, the Hub cannot be reached and has left nothing in the cache, or the encoder
-        cannot read ``max_length`` tokens, has no more than ``frozen_layers`` layers or no fast tokenizer.
+        cannot read ``max_length`` tokens, has no layer left to learn or no fast tokenizer.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -64,11 +64,6 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
         raise SelonError(
             f"model.max_length: {config.max_length} is more than the {_usable_length(model)} tokens that "
             f"{config.encoder} reads"
-        )
-    if config.frozen_layers >= model.config.num_hidden_layers:
-        raise SelonError(
-            f"model.frozen_layers: {config.frozen_layers} would leave none of the {model.config.num_hidden_layers} "
-            f"layers of {config.encoder} to learn"
         )
     if not has_types(model):
         # Some WordPiece tokenizers number the two texts all the same; such a model would fail on it elsewhere.
