@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from train.config import CamembertConfig, Paths, PositiveFloat, StrictModel, TfidfConfig, TrainConfig
+from train.config import CamembertConfig, MeanConfig, Paths, PositiveFloat, StrictModel, TfidfConfig, TrainConfig
 from train.config_file import load_config
 from train.pretraining import PretrainConfig
 from train.schema import SelonError
@@ -55,6 +55,15 @@ def test_shipped_configs_name_files_that_are_there(path: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
     if isinstance(config.model, CamembertConfig) and config.model.encoder.startswith("data/"):
         assert (ROOT / config.model.encoder / "config.json").is_file()
+
+
+@pytest.mark.parametrize("layer", ["", "-press"])
+def test_the_mean_is_that_of_the_configs_beside_it(layer: str) -> None:
+    names = (ROOT / f"configs/{kind}{layer}.yaml" for kind in ("mean", "tfidf", "petit"))
+    mean, *alone = (load_config(path, TrainConfig) for path in names)
+    assert isinstance(mean.model, MeanConfig)
+    assert mean.model.members == tuple(config.model for config in alone)
+    assert mean.data == alone[-1].data
 
 
 @pytest.mark.parametrize(("written", "value"), [("2e-5", 2e-5), ("2.0e-5", 2e-5), ("1", 1.0), (".5", 0.5)])
