@@ -91,15 +91,18 @@ def read_articles(path: Path | str, press: Path | str | None = None) -> list[Art
 
 def read_all(paths: Iterable[Path | str], press: Path | str | None = None) -> list[Article]:
     """Read several files as ``read_each`` does; refuse an article id that stands in two of them."""
+    return together(read_each(paths, press))
+
+
+def together(files: Mapping[Path, list[Article]]) -> list[Article]:
+    """Return the articles of several files in order; refuse an article id that stands in two of them."""
     owner: dict[str, Path] = {}
-    articles = []
-    for path, found in read_each(paths, press).items():
-        for article in found:
+    for path, articles in files.items():
+        for article in articles:
             if article.id in owner:
                 raise SelonError(f"{path}: article {article.id} is also in {owner[article.id]}; remove one")
             owner[article.id] = path
-            articles.append(article)
-    return articles
+    return [article for articles in files.values() for article in articles]
 
 
 def read_each(paths: Iterable[Path | str], press: Path | str | None = None) -> dict[Path, list[Article]]:

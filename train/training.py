@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from train.atomic import whole_binary, whole_folder
 from train.bundle import MANIFEST, Bundle, Golden, HeldOut, Int8Check, write_manifest
 from train.classifiers.base import Classifier, Fitting, family, split_by_article
 from train.config import TrainConfig, project_path, project_root
-from train.corpus import content_key, fingerprint, known_among, read_all, read_each, read_unlabelled
+from train.corpus import content_key, fingerprint, known_among, read_each, read_unlabelled, together
 from train.evaluation import (
     Report,
     confusion_picture,
@@ -35,7 +36,7 @@ from train.evaluation import (
 from train.labeller import Labeller
 from train.schema import LABELS, Article, Probabilities, SelonError
 from train.segmentation import segment
-from train.splits import grouped_folds, groups, leakage, without_reprints
+from train.splits import grouped_folds, leakage, without_reprints
 
 #: A short article whose predictions are kept in each bundle, to see that it still answers the same.
 _GOLDEN_TITLE = "Une usine dans le doute"
@@ -74,11 +75,11 @@ def read_data(config: TrainConfig) -> Data:
 
     Unlabelled articles that are in train too, or near to validation or test, are left out.
     """
+    names = ("train", "validation", "test")
+    files = {name: [project_path(path) for path in getattr(config.data, name)] for name in names}
     with Console(stderr=True).status("reading the articles"):
-        splits = {
-            name: read_all([project_path(path) for path in getattr(config.data, name)], _press(config))
-            for name in ("train", "validation", "test")
-        }
+        found = read_each(chain(*files.values()), _press(config))
+    splits = {name: together({path: found[path] for path in paths}) for name, paths in files.items()}
     leaks = leakage(splits)
     if leaks:
         raise SelonError(leaks[0] + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""))
@@ -224,9 +225,6 @@ def _by_file(
 
 def _folds(articles: Sequence[Article], folds: int, seed: int) -> list[tuple[list[Article], list[Article]]]:
     """Return (training, held-out) articles; SelonError where there are too few for that many folds."""
-    stories = len(set(groups(articles)))
-    if folds > stories:
-        raise SelonError(f"--cross-validate {folds}: there are only {stories} stories to train on; take fewer folds")
     parts = list(grouped_folds(articles, folds, seed))
     for rest, _ in parts:
         missing = set(LABELS) - {label for article in rest for label in article.labels or ()}
