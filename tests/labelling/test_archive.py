@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
+from train.labelling import archive as module
 from train.labelling import writers
 from train.labelling.archive import Archive
 from train.labelling.choices import Form
@@ -148,8 +149,52 @@ def test_a_finished_folder_is_left_alone(tmp_path: Path) -> None:
                 archive.commit(_part(0))
                 archive.finish()
                 before = _listing(tmp_path / "out") | {}
+                (tmp_path / "out/.my-notes").write_text("Cher ami")
+                (tmp_path / "out/.Trash-1000").mkdir()
+                (tmp_path / "out/.manifest.json-x7").write_text("{")  # of a process that was killed
     assert archive.totals().sentences == 1
-    assert set(before) - {"journal.jsonl", ".lock"} == set(_listing(tmp_path / "out"))
+    assert set(before) - {"journal.jsonl", ".lock"} | {".my-notes"} == set(_listing(tmp_path / "out"))
+
+
+def test_who_comes_second_leaves_the_first_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, first = module._held, []
+
+    def overtaken(folder: Path, target: Path) -> Any:
+        first.append(FileLock(folder / ".lock"))
+        first[0].acquire()
+        return held(folder, target)
+
+    monkeypatch.setattr(module, "_held", overtaken)
+    with pytest.raises(SelonError, match="another selon"), Archive.open(tmp_path / "out", JSONL, IDENTITY, True):
+        pytest.fail("opened")
+    assert (tmp_path / "out/.lock").exists()
+    first[0].release()
+
+
+def test_a_disk_that_keeps_what_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> None:
+        raise OSError(39, "Directory not empty")
+
+    monkeypatch.setattr(Path, "rmdir", refused)
+    for _ in range(2):
+        with Archive.open(tmp_path / "out.jsonl", JSONL, IDENTITY, False) as archive:
+            if not archive.complete:
+                archive.commit(_part(0))
+                archive.finish()
+    assert (tmp_path / "out.jsonl").read_bytes() == _part(0).content
+
+
+def test_what_lies_in_the_place_of_provenance_or_rejects_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    for name, ours in (("meta.json", {"model_sha256": "b"}), ("rejects.jsonl", {"place": "x:1", "reason": "bad"})):
+        path = tmp_path / f"out.jsonl.{name}"
+        path.write_text("Cher ami")
+        _refused(rf"{name}: is there already, and not selon's", target, parts=False)
+        path.write_text(json.dumps(ours) + "\n")  # of an output that was taken away
+    with Archive.open(target, JSONL, IDENTITY, False) as archive:
+        archive.commit(_part(0))
+        archive.finish()
+    assert sorted(_listing(tmp_path)) == ["out.jsonl", "out.jsonl.meta.json"]
 
 
 @pytest.mark.parametrize("form", [Form.jsonl, Form.parquet])

@@ -93,20 +93,35 @@ class Archive:
             Where something else lies there, another process is at work, or the disk does not play along.
         """
         archive = cls(target, output, identity, whole)
+        made = False
         with _disk(target, _ELSEWHERE):
             archive._refuse_strangers()
-            made = not archive.folder.exists()
-            archive.folder.mkdir(parents=whole, exist_ok=True)
+            with suppress(FileExistsError):
+                archive.folder.mkdir(parents=whole)
+                made = True
         try:
-            with _held(archive.folder, target):
+            with _held(archive.folder, target), archive._gone_if_in_vain(made):
                 with _disk(target):
                     archive._begin()
                 yield archive
                 with _disk(target):
                     archive._tidy()
+        finally:
+            # Not before it is free: some network disks keep what is open. Nor is it a fault if others are here by now.
+            with suppress(OSError):
+                if archive.complete:
+                    (archive.folder / _LOCK).unlink(missing_ok=True)
+                if made or not whole:
+                    archive.folder.rmdir()  # an empty one
+
+    @contextmanager
+    def _gone_if_in_vain(self, made: bool) -> Iterator[None]:
+        """Remove a folder that this process has made, and holds, if something fails before any part is done."""
+        try:
+            yield
         except SelonError:
-            if made and not archive.done:
-                shutil.rmtree(archive.folder)
+            if made and not self.done:
+                shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
     def commit(self, part: Part) -> None:
@@ -173,6 +188,9 @@ class Archive:
         if not self.whole and self.target.exists():
             self._refuse_another(self._finished())
             self.complete = True
+        for path in () if self.whole or self.complete else beside(self.target)[1:]:
+            if path.exists() and not _is_ours(path):
+                raise SelonError(f"{path}: is there already, and not selon's; {_HELP}")
         if not self.folder.exists():
             return
         refuse_file(self.folder)
@@ -220,8 +238,10 @@ class Archive:
         return all(path.name == _LOCK or path.name.startswith(f".{MANIFEST}-") for path in self.folder.iterdir())
 
     def _begin(self) -> None:
-        for draft in self.folder.glob(".*-*"):  # left by a process that was killed
-            draft.unlink()
+        drafts = tuple(f".{name}-" for name in (MANIFEST, REJECTS, self.target.name))
+        for path in self.folder.iterdir():  # left by a process that was killed
+            if path.name.startswith((".part-", *drafts)):
+                path.unlink()
         if self.complete:
             return
         if not (self.folder / MANIFEST).exists():
@@ -266,14 +286,21 @@ class Archive:
             for part in self.folder.glob("part-*"):
                 part.unlink()
             (self.folder / MANIFEST).unlink(missing_ok=True)
-        (self.folder / _LOCK).unlink(missing_ok=True)
-        if not self.whole:
-            self.folder.rmdir()
 
 
 def beside(target: Path) -> tuple[Path, Path, Path]:
     """Return all that one output file takes: itself, its rejects, its provenance."""
     return target, target.with_name(f"{target.name}.{REJECTS}"), target.with_name(f"{target.name}.meta.json")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file that lies in the place of provenance or rejects is one."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.readline())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and ("model_sha256" in found or found.keys() == {"place", "reason"})
 
 
 def _journalled(journal: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
