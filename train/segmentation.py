@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from train.schema import Sentence
 
 #: A paragraph ends where ``str.splitlines`` ends a line; no sentence crosses that.
-_PARAGRAPH = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_ENDS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_PARAGRAPH, _BREAK = re.compile(f"[^{_ENDS}]+"), re.compile(f"[{_ENDS}]")
 _MARK = re.compile('[«»“”„‟"″]')
 
 _UPPER, _LOWER = "A-ZÀ-ÖØ-ÞŒŸ", "a-zß-öø-ÿœ"
@@ -81,6 +82,11 @@ def segment(text: str) -> tuple[Sentence, ...]:
                 sentences.append(Sentence(start, start + len(stripped)))
             begin = end
     return tuple(sentences)
+
+
+def new_paragraph(text: str, start: int, end: int) -> bool:
+    """Return whether a paragraph ends between two places of a text."""
+    return _BREAK.search(text, start, end) is not None
 
 
 def open_quotations(text: str, sentences: Sequence[Sentence]) -> tuple[bool, ...]:

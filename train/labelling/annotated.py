@@ -13,6 +13,7 @@ from typing import Any
 
 from train.labelling.rows import Labelled
 from train.schema import LABELS, Label, Prediction
+from train.segmentation import new_paragraph
 
 #: The labels' French names, and how the page abbreviates them.
 FRENCH: dict[Label, tuple[str, str]] = {
@@ -93,7 +94,7 @@ def _paragraphs(labelled: Labelled) -> Iterator[list[str]]:
     article, end = labelled.article, 0
     spans: list[str] = []
     for span, text, prediction in zip(article.sentences, article.sentence_texts, labelled.predictions, strict=True):
-        if spans and len(f"|{article.text[end : span.start]}|".splitlines()) > 1:
+        if spans and new_paragraph(article.text, end, span.start):
             yield spans
             spans = []
         spans.append(_span(text, prediction))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from train import __version__
 from train.cues import KINDS, Cue, find_cues
 from train.schema import LABELS, Article, Prediction
+from train.segmentation import new_paragraph
 from train.service.schemas import ArticleOut, CueOut, ModelDescription, ModelOut, Part, SentenceOut
 from train.service.served import Served
-
-#: Where ``segmentation`` ends a paragraph.
-_BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def article_out(article: Article, predictions: Sequence[Prediction], parts: bool) -> ArticleOut:
@@ -24,7 +21,7 @@ def article_out(article: Article, predictions: Sequence[Prediction], parts: bool
     for index, (span, text, prediction) in enumerate(
         zip(article.sentences, article.sentence_texts, predictions, strict=True)
     ):
-        paragraph += index > 0 and bool(_BREAK.search(article.text, end, span.start))
+        paragraph += index > 0 and new_paragraph(article.text, end, span.start)
         end = span.end
         cues = find_cues(text)
         sentences.append(
