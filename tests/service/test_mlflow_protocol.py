@@ -117,6 +117,18 @@ def test_a_document_is_labelled_once_however_many_rows_it_has(serving: Callable[
     assert [row["label"] for row in predictions] == [one.label for one in expected] * 2
 
 
+def test_an_article_of_its_own_is_weighed_as_one(serving: Callable[..., Any], gated: Any) -> None:
+    parts = [sentence.strip() for sentence in DOCUMENT.split(".")[:-1]]  # without its full stop, a part of a sentence
+    rows = [{"text": text, "document": DOCUMENT} for text in parts]
+    with serving(gated) as client, ThreadPoolExecutor(1) as pool:
+        here = client.app.state.service
+        asked = pool.submit(client.post, "/invocations", json={"dataframe_records": rows})
+        assert gated.entered.wait(10)
+        assert here.batcher.held == len(parts) * here.cost(here.keeper.current, DOCUMENT) > 0
+        gated.gate.set()
+        assert len(asked.result(10).json()["predictions"]) == len(parts)
+
+
 def test_answers_are_built_where_nobody_waits(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 

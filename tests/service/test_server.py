@@ -30,6 +30,8 @@ def test_mistakes(selon: Any, folder: Path, tmp_path: Path) -> None:
         taken.listen()
         done = selon("serve", "--model", folder, "--port", taken.getsockname()[1])
     assert (done.code, "cannot be listened on" in done.err) == (2, True)
+    done = selon("serve", "--model", folder, "--port", 0, "--host", "127.0.0..1")
+    assert (done.code, "cannot be listened on" in done.err) == (2, True)
     done = selon("serve", "--model", tmp_path, "--port", 0)
     assert (done.code, "no bundle.json there" in " ".join(done.err.split())) == (2, True)
     done = selon("serve", "--model", folder, "--port", 0, "--token-file", tmp_path / "none")

@@ -167,6 +167,8 @@ async def invocations(table: Invocation, here: Here) -> Response:
     try:
         with here.batcher.admit(sum(here.cost(served, text) for text in read)):
             placed, articles = await run_sync(place_rows, rows)
+        # A text that is only part of a sentence of its document has an article of its own: there may be more now.
+        with here.batcher.admit(sum(here.cost(served, article.text) for article in articles)):
             scored = await run_sync(_render, placed, articles, await here.label(served, articles))
     except OverloadError as error:
         raise overloaded(error) from None

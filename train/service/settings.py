@@ -45,7 +45,7 @@ class ServiceSettings(StrictModel):
 
 
 def read_token(path: Path) -> SecretStr:
-    """Read the token that clients must send from the first line of a file; SelonError where it will not do."""
+    """Read the token that clients must send from the one line of a file; SelonError where it will not do."""
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
