@@ -92,6 +92,15 @@ def test_a_folder_is_read_in_order_with_telling_ids(tmp_path: Path) -> None:
         assert places[-1] == after[0].size
 
 
+def test_linked_folders_are_read_each_once(tmp_path: Path) -> None:
+    for name in ("elsewhere/a.txt", "archive/b.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("Oui.")
+    for name, target in (("2023", "elsewhere"), ("again", "elsewhere"), ("round", "archive")):
+        (tmp_path / "archive" / name).symlink_to(tmp_path / target)
+    assert ids(read(tmp_path / "archive")) == ["b", "2023/a"]
+
+
 def test_the_article_of_a_page(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(PAGE)
     found = read(tmp_path / "page.html", reading=Reading(keep=("author", "nope")))[0]
@@ -330,12 +339,15 @@ def test_a_bad_cell_of_a_parquet_file_costs_its_row(tmp_path: Path) -> None:
         pa.string(), 2, [None, pa.py_buffer(bytes([0, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0])), pa.py_buffer(b"caf\xe9Non.")]
     )
     late = pa.array([0, 2**50], pa.timestamp("s"))
-    pq.write_table(pa.table({"text": cells, "late": late}), tmp_path / "t.parquet")
+    there = pa.array([0, 1], pa.timestamp("s", "Atlantis/Capital"))
+    pq.write_table(pa.table({"text": cells, "late": late, "there": there}), tmp_path / "t.parquet")
     found = read(tmp_path / "t.parquet")  # that date is not wanted
     assert ids(found) == ["t:2"]
     assert "a cell cannot be read: 'utf-8' codec" in reasons(found)["t.parquet:1"]
     found = read(tmp_path / "t.parquet", reading=Reading(keep=("late",)))
     assert list(reasons(found)) == ["t.parquet:1", "t.parquet:2"]
+    found = read(tmp_path / "t.parquet", reading=Reading(keep=("there",)))
+    assert "Atlantis" in reasons(found)["t.parquet:2"]
 
 
 def test_kept_cells_are_valid_json(tmp_path: Path) -> None:

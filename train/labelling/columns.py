@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from train.labelling.choices import Kind
 from train.labelling.inputs import Input, files
@@ -13,12 +15,15 @@ from train.labelling.sources import Reading, Reject, read_source, row_of
 from train.labelling.tables import as_text, json_lines, open_parquet, read_header
 from train.schema import SelonError
 
+#: How many rows of a JSONL file show what columns it has: a row may leave out what it has not.
+_ROWS = 200
+
 
 def check_columns(inputs: Sequence[Input], reading: Reading) -> None:
     """Refuse a table that lacks a column, or, where it is all there is, one that cannot be opened.
 
     A CSV or Parquet file that was named must have them all. A file of a folder, whose rows without text are rejected
-    one by one, must have those to keep; so must JSONL, in the first row that can be read.
+    one by one, must have those to keep; so must JSONL, in one of the first rows that can be read.
     """
     for one in inputs:
         if one.kind is None and not reading.keep:
@@ -48,8 +53,11 @@ def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str,
         case Kind.parquet:
             return place, open_parquet(path, place).schema_arrow.names
         case Kind.jsonl if reading.keep:
+            seen: dict[str, Any] = {}
             with suppress(*DAMAGED):
-                for item in json_lines(path, place, ""):
-                    if not isinstance(read_source(item, reading), Reject):
-                        return item.place, row_of(item)
+                lines = json_lines(path, place, "")
+                readable = (line for line in lines if not isinstance(read_source(line, reading), Reject))
+                for line in islice(readable, _ROWS):
+                    seen |= row_of(line)
+            return place, seen
     return place, ()

@@ -156,10 +156,14 @@ def _laid_down(given: str, spool: ExitStack) -> Path:
 def _walk(folder: Path, otherwise: Kind | None) -> Iterator[tuple[str, str, Kind | None]]:
     """Yield (relative path, name, kind) of the files below a folder, hidden ones left out, in order.
 
-    Those without a kind are not to be read.
+    Those without a kind are not to be read. Links to folders are followed, each folder once.
     """
-    for place, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    seen = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        shown = sorted((name for name in folders if not name.startswith(".")), reverse=True)
+        once = {os.path.realpath(Path(place, name)): name for name in shown}  # the first name of each
+        folders[:] = sorted(name for real, name in once.items() if real not in seen)
+        seen |= once.keys()
         kinds = {name: kind_of(name) or otherwise for name in sorted(names) if not name.startswith(".")}
         stems = Counter(_stem(name) for name, kind in kinds.items() if kind)
         below = Path(place).relative_to(folder)

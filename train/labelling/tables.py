@@ -129,7 +129,7 @@ def _cells(batch: Any) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each row of a record batch, or none of it and the reason why it cannot be read."""
     try:
         rows = batch.to_pylist()
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, KeyError) as error:  # a KeyError: a time zone that is unknown here
         if batch.num_rows == 1:
             yield {}, f"a cell cannot be read: {why(error)}"
         else:
