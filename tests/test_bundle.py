@@ -106,6 +106,7 @@ def test_a_folder_without_a_manifest_is_refused(saved: Path) -> None:
     (saved / MANIFEST).unlink()
     assert refusal(saved) == f"{saved}: no {MANIFEST} there, so this is no saved model; name the folder of one"
     assert "no bundle.json there" in refusal(saved / "absent")
+    assert refusal(saved / ("a" * 300)).endswith("cannot be read: File name too long")
 
 
 def test_a_newer_format_is_refused_whatever_else_is_in_it(saved: Path) -> None:

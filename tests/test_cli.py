@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from train import __version__, tracking
+from train import __version__, cli, tracking
+from train.labelling.choices import Form
 from train.labelling.rows import COLUMNS
 
 SEED = "seeds/000_67de78d66b7b359b.txt"
@@ -324,3 +326,27 @@ def test_a_text_with_the_name_of_an_emoji_is_printed_as_it_is() -> None:
         with console.capture() as captured:
             console.print("Avis :warning: aux lecteurs")
         assert captured.get() == "Avis :warning: aux lecteurs\n"
+
+
+def test_a_form_is_that_of_the_ending_and_excel_is_csv() -> None:
+    assert cli._form_of(None, False, False) is Form.table
+    assert cli._form_of(Path("labels"), True, False) is Form.jsonl
+    assert cli._form_of(Path("labels.PARQUET"), False, True) is Form.parquet  # which Output then refuses
+    assert [
+        cli._form_of(path, parts, True) for path, parts in ((None, False), (Path("l"), True), (Path("l.txt"), False))
+    ] == [Form.csv] * 3
+
+
+def test_signals_that_are_ignored_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under nohup, or in the background of a script."""
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = [signal.getsignal(number) for number in numbers]
+    seen: list[Any] = []
+    monkeypatch.setattr(cli, "app", lambda: seen.extend(signal.getsignal(number) for number in numbers))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        cli.main()
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert seen == [signal.SIG_IGN, cli._stop, cli._stop]

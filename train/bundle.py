@@ -108,8 +108,25 @@ def read_bundle(folder: Path, verify: bool = True) -> Bundle:
     Raises
     ------
     SelonError
-        When the folder is no bundle, is from a newer format, or a file is missing or altered.
+        When the folder is no bundle, cannot be read, is from a newer format, or a file is missing or altered.
     """
+    try:
+        bundle = _read_manifest(folder)
+        # A graph that is not listed would answer all the same.
+        for stray in sorted({path.name for path in folder.glob("*.onnx")} - set(bundle.files)):
+            raise SelonError(f"{folder / stray}: is no part of the saved model; take it out")
+        for name, digest in bundle.files.items() if verify else ():
+            path = folder / name
+            if not path.is_file():
+                raise SelonError(f"{path}: missing from the saved model; get the model again")
+            if sha256(path) != digest:
+                raise SelonError(f"{path}: altered since the model was saved; get the model again")
+    except OSError as error:
+        raise SelonError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
+    return bundle
+
+
+def _read_manifest(folder: Path) -> Bundle:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise SelonError(f"{folder}: no {MANIFEST} there, so this is no saved model; name the folder of one")
@@ -128,15 +145,6 @@ def read_bundle(folder: Path, verify: bool = True) -> Bundle:
         raise SelonError(f"{manifest}: damaged ({reason}); get the model again") from None
     if bundle.labels != LABELS:
         raise SelonError(f"{manifest}: labels {', '.join(bundle.labels)} are not selon's; train it again")
-    # A graph that is not listed would answer all the same.
-    for stray in sorted({path.name for path in folder.glob("*.onnx")} - set(bundle.files)):
-        raise SelonError(f"{folder / stray}: is no part of the saved model; take it out")
-    for name, digest in bundle.files.items() if verify else ():
-        path = folder / name
-        if not path.is_file():
-            raise SelonError(f"{path}: missing from the saved model; get the model again")
-        if sha256(path) != digest:
-            raise SelonError(f"{path}: altered since the model was saved; get the model again")
     return bundle
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -19,7 +20,6 @@ from train.schema import Device, SelonError
 
 if TYPE_CHECKING:
     from train.comparison import Comparison
-    from train.labeller import Labeller
     from train.schema import Article
 
 app = typer.Typer(
@@ -138,6 +138,7 @@ def evaluate(
     from train.evaluation import confusion_picture, reliability_picture, report_table
     from train.evaluation import evaluate as run_evaluation
     from train.labeller import Labeller
+    from train.labelling.terminal import plain
 
     labeller = Labeller.open(tracking.resolve(model))
     articles, name = _articles(on, press)
@@ -153,7 +154,7 @@ def evaluate(
         place = f"{mistake.article_id}:{mistake.sentence}"
         head = f"{place} {mistake.gold} → {mistake.predicted} ({mistake.confidence:.2f})"
         out.print(head, style="bold", markup=False, highlight=False)
-        out.print(f"  {mistake.text}", markup=False, highlight=False)
+        out.print(f"  {plain(mistake.text)}", markup=False, highlight=False)
     run_id = tracking.run_of(model)
     if run_id:
         with tracking.reopen(run_id) as run:
@@ -244,12 +245,16 @@ def label(
 
     Exit code 1: everything was labelled but what the last lines name (and, with --output, a rejects file).
     """
+    from train.labeller import Labeller
     from train.labelling import command
     from train.labelling.inputs import open_inputs
     from train.labelling.sources import Reading
     from train.labelling.writers import Output
+    from train.tracking import resolve
 
-    chosen = form or _form_of(output, excel_fr)
+    # Path.is_dir() would raise for a folder that may not be looked into.
+    parts = bool(output and (not output.suffix or os.path.isdir(output)))  # noqa: PTH112
+    chosen = form or _form_of(output, parts, excel_fr)
     kept = tuple(dict.fromkeys(keep or ()))
     if engine is Engine.ray and device is not Device.cpu:
         raise SelonError("--engine ray labels on CPUs; leave --device out")
@@ -259,13 +264,13 @@ def label(
             Reading(text_column, id_column, title, kept),
             Output(chosen, kept, not no_text, excel_fr),
             output,
-            parts=bool(output and (not output.suffix or output.is_dir())),
+            parts=parts,
             shard=shard,
             engine=engine,
             workers=workers,
         )
         request.check()
-        labeller = _open_labeller(model, device)
+        labeller = Labeller.open(resolve(model), device)
         if show_input:
             raise typer.Exit(command.show_inputs(request, labeller, err))
         if dry_run:
@@ -422,26 +427,15 @@ def join(
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _form_of(output: Path | None, excel_fr: bool) -> Form:
+def _form_of(output: Path | None, parts: bool, excel_fr: bool) -> Form:
     """Return the format that an output's name asks for: parts in a folder are JSONL unless told otherwise."""
-    if excel_fr:
-        return Form.csv
-    if output is None:
-        return Form.table
-    if not output.suffix or output.is_dir():
-        return Form.jsonl
+    if output is None or parts:
+        return Form.csv if excel_fr else Form.jsonl if parts else Form.table
     known = {".jsonl": Form.jsonl, ".ndjson": Form.jsonl, ".htm": Form.html}
     known |= {f".{form}": form for form in Form if form is not Form.table}
-    if output.suffix.lower() not in known:
+    if output.suffix.lower() not in known and not excel_fr:
         raise SelonError(f"{output}: its ending names no format; choose one with --format")
-    return known[output.suffix.lower()]
-
-
-def _open_labeller(model: str | None, device: Device = Device.cpu) -> Labeller:
-    from train.labeller import Labeller
-    from train.tracking import resolve
-
-    return Labeller.open(resolve(model), device)
+    return known.get(output.suffix.lower(), Form.csv)
 
 
 def _comparison(models: list[str], on: list[str] | None, press: str | None) -> Comparison:
@@ -506,8 +500,10 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Else pydantic looks for plugins in every installed package: a twentieth of the start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows knows no SIGHUP
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or in the background of a script
+            signal.signal(number, _stop)
     try:
         app()
     except SelonError as error:
@@ -528,7 +524,8 @@ def _stop(number: int, frame: Any) -> None:
     """Unwind as after an error, so that the MLflow run ends FAILED and nothing half-written stays."""
     # A launcher may pass on the SIGTERM that its whole group gets anyway; a second Ctrl-C means it.
     signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
-    err.print("selon: interrupted")
+    with suppress(OSError):  # the terminal may be gone
+        err.print("selon: interrupted")
     sys.exit(128 + number)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,14 @@ def test_what_is_skipped_is_said_at_once(rows: Path, said: Console, monkeypatch:
     (place,) = (place for place, line in enumerate(_lines(said)) if line.startswith("selon: in.jsonl:2"))
     assert any("in:1" in line for line in _lines(said)[:place])
     assert any("in:3" in line for line in _lines(said)[place:])
+
+
+def test_nothing_that_is_read_commands_the_terminal(said: Console, tmp_path: Path) -> None:
+    path = tmp_path / "i\x1bn.jsonl"
+    path.write_text(json.dumps({"title": "\x1b[2J", "text": "Oui\x9b2J, \x1b]0;non.\x07"}) + "\n{\n")
+    assert command.label(_request(path, form=Form.table), _Plain(), said, said) == 1
+    assert not {"\x1b", "\x9b", "\x07"} & set("".join(_lines(said)))
+    assert "Oui\ufffd2J, \ufffd]0;non.\ufffd" in "".join(_lines(said))
 
 
 def test_a_dry_run_knows_whether_it_saw_everything(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:

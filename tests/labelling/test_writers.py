@@ -132,7 +132,9 @@ def test_no_text_becomes_markup_or_breaks_a_row(text: str) -> None:
         ({"form": Form.csv, "keep": ("label",)}, "--keep label: selon writes a column of that name"),
         ({"form": Form.jsonl, "excel_fr": True}, "--excel-fr writes CSV, not jsonl"),
         ({"form": Form.html, "text": False}, "--no-text: an annotated page"),
-        ({"form": Form.table, "keep": ("date",)}, "choose a --format"),
+        ({"form": Form.table, "keep": ("date",)}, "--keep is for JSONL, CSV and Parquet, not table: choose another"),
+        ({"form": Form.html, "keep": ("date",)}, "--keep is for JSONL, CSV and Parquet, not html: choose another"),
+        ({"form": Form.table, "text": False}, "choose a --format"),
     ],
 )
 def test_forms_that_cannot_be(arguments: Any, said: str) -> None:

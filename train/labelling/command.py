@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -65,7 +66,9 @@ class Request:
             if isinstance(found, Reject):
                 raise SelonError(f"{found.place}: {found.reason}")
         for written in beside(self.target) if self.target and not self.parts else ():
-            if written.exists() and any(one.path.exists() and one.path.samefile(written) for one in self.inputs):
+            # Path.exists() would raise for a folder that may not be looked into.
+            there = os.path.exists(written)  # noqa: PTH110
+            if there and any(one.path.exists() and one.path.samefile(written) for one in self.inputs):
                 raise SelonError(f"{written}: is read, and --output would overwrite it; name another place")
         for folder in (one for one in self.inputs if one.kind is None):
             if self.target and self.target.resolve().is_relative_to(folder.path.resolve()):
@@ -232,4 +235,4 @@ def _read_as(one: Input) -> str:
 
 
 def _tell(reject: Reject, err: Console) -> None:
-    err.print(f"selon: {reject.place}: {reject.reason}", markup=False, highlight=False, soft_wrap=True)
+    err.print(terminal.plain(f"selon: {reject.place}: {reject.reason}"), markup=False, highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,20 @@ STYLES: dict[Label, tuple[str, str]] = {
     "attribution": ("#009e73", "A"),
     "background": ("default", "·"),
 }
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Return a text without what would command the terminal: scraped pages hold anything."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def table(labelled: Labelled) -> Table:
     """Return the sentences with their labels, coloured; unsure ones carry a question mark."""
     article = labelled.article
-    shown = Table(title=Text(article.title or article.id), show_lines=False, pad_edge=False, box=None, padding=(0, 1))
+    shown = Table(
+        title=Text(plain(article.title or article.id)), show_lines=False, pad_edge=False, box=None, padding=(0, 1)
+    )
     shown.add_column("", no_wrap=True)
     shown.add_column("label", no_wrap=True)
     shown.add_column("", justify="right", no_wrap=True)
@@ -43,7 +52,7 @@ def table(labelled: Labelled) -> Table:
             Text(mark, style=f"bold {colour}"),
             Text(prediction.label, style=colour),
             Text(f"{prediction.confidence:.2f}{doubt}", style="dim"),
-            Text(text, style=colour),
+            Text(plain(text), style=colour),
         )
     return shown
 

@@ -37,8 +37,10 @@ class Output:
     excel_fr: bool = False
 
     def __post_init__(self) -> None:
-        if self.form is Form.table and (self.keep or not self.text):
-            raise SelonError("--keep and --no-text are for files: choose a --format other than table")
+        if self.form is Form.table and not self.text:
+            raise SelonError("--no-text is for files: choose a --format other than table")
+        if self.keep and self.form in (Form.table, Form.html):
+            raise SelonError(f"--keep is for JSONL, CSV and Parquet, not {self.form}: choose another --format")
         if taken := set(self.keep) & set(COLUMNS):
             raise SelonError(f"--keep {min(taken)}: selon writes a column of that name itself; rename yours")
         if self.excel_fr and self.form is not Form.csv:
