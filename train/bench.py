@@ -251,6 +251,7 @@ def _measured(command: Sequence[str]) -> tuple[float, str, float]:
         Where it fails.
     """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""  # what is measured is a CPU
     # Users have their bytecode at hand from the second start on; without it starts take twice as long.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     reading, writing = os.pipe()
