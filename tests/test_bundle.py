@@ -89,6 +89,8 @@ def test_only_the_finished_folder_is_left(saved: Path) -> None:
 def test_a_graph_that_is_not_listed_is_refused(saved: Path) -> None:
     (saved / "model.int8.onnx").write_bytes(b"another")
     assert refusal(saved) == "model.int8.onnx: is no part of the saved model; take it out"
+    (saved / "model.int8.onnx").rename(saved / "deep/model.int8.onnx")
+    assert refusal(saved) == "deep/model.int8.onnx: is no part of the saved model; take it out"
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "deep/notes.txt", f"deep/{MANIFEST}"])

@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 class Golden(StrictModel):
-    """A sentence in its document and what the model said of it when it was saved."""
+    """An article and what the model said of it when it was saved."""
 
     title: str
     text: str
@@ -113,7 +113,8 @@ def read_bundle(folder: Path, verify: bool = True) -> Bundle:
     try:
         bundle = _read_manifest(folder)
         # A graph that is not listed would answer all the same.
-        for stray in sorted({path.name for path in folder.glob("*.onnx")} - set(bundle.files)):
+        graphs = {path.relative_to(folder).as_posix() for path in folder.rglob("*.onnx")}
+        for stray in sorted(graphs - set(bundle.files)):
             raise SelonError(f"{folder / stray}: is no part of the saved model; take it out")
         for name, digest in bundle.files.items() if verify else ():
             path = folder / name

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from train.classifiers.camembert import CamembertClassifier, encode
 from train.config import CamembertConfig, InputConfig, TfidfConfig
 from train.inputs import build_inputs
 from train.metrics import confusion, macro_f1
-from train.schema import LABELS, Article
+from train.schema import LABELS, Article, SelonError
 
 ARCHITECTURES = ("camembert", "roberta", "deberta-v2")
 INPUTS = InputConfig(before=0, after=0)
@@ -216,3 +217,15 @@ def test_a_damaged_checkpoint_is_passed_over(spoil: str, interrupted: Path, tmp_
     assert found.name == "step-00000015"
     shutil.rmtree(found)
     assert finetuning.latest_checkpoint(checkpoints) is None
+
+
+def test_a_fine_tuning_that_diverged_is_refused(
+    encoders: Path, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverged(*given: Any, **named: Any) -> Any:
+        return SimpleNamespace(predictions=np.full((4, 4), np.nan, np.float32), metrics={})
+
+    monkeypatch.setattr(finetuning._Trainer, "predict", diverged)
+    classifier = CamembertClassifier(_config(encoders, "camembert", epochs=1), INPUTS)
+    with pytest.raises(SelonError, match=r"model\.learning_rate: the fine-tuning diverged; take a lower one"):
+        classifier.fit(splits["train"][:4], splits["validation"][:4], Fitting(3, tmp_path))

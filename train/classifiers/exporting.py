@@ -104,5 +104,5 @@ def _compare(model: PreTrainedModel, encoding: Encoding, exported: NDArray[np.fl
         feeds["token_type_ids"] = torch.tensor([encoding.type_ids])
     with torch.no_grad():
         expected = model(**feeds).logits[0].numpy()
-    if np.abs(expected - exported).max() > _TOLERANCE:
+    if not np.abs(expected - exported).max() <= _TOLERANCE:
         raise RuntimeError(f"the ONNX graph differs from the model: {exported} instead of {expected}")

@@ -41,7 +41,7 @@ from train.classifiers.trainer_data import tokenise
 from train.config import CamembertConfig, InputConfig
 from train.inputs import build_inputs, drop_context
 from train.metrics import confusion, f1_scores, fit_temperature, macro_f1, probabilities_from
-from train.schema import LABELS, Article, Probabilities
+from train.schema import LABELS, Article, Probabilities, SelonError
 
 _MANIFEST = "manifest.json"
 #: Inputs that go through the network together on a CPU; a step gathers the gradients of several such groups. More
@@ -120,6 +120,8 @@ def finetune(
         trainer.train(resume_from_checkpoint=str(start) if start else None)
         found = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
         trainer.log(found.metrics)
+    if not np.isfinite(found.predictions).all():
+        raise SelonError("model.learning_rate: the fine-tuning diverged; take a lower one")
     temperature = fit_temperature(found.predictions.astype(np.float64), np.concatenate([a.gold for a in validation]))
     fitting.log({"temperature": temperature}, trainer.state.global_step)
     return Finetuned(trainer, inputs, config.max_length, temperature)

@@ -166,7 +166,7 @@ class _Run:
             if state.step % _REPORT_STEPS == 0:
                 loss = float(losses) / steps
                 if not math.isfinite(loss):
-                    raise FloatingPointError(f"the loss is {loss} at step {state.step}: lower masked.learning_rate")
+                    raise SelonError(f"masked.learning_rate: the loss is {loss} at step {state.step}; take a lower one")
                 speed = steps * settings.batch_tokens / (now - reported)
                 report(
                     {"loss": loss, "learning_rate": rate, "tokens": state.tokens, "tokens_per_second": speed},
