@@ -66,7 +66,7 @@ def test_what_does_not_hold_is_named(line: str, said: str, tmp_path: Path) -> No
     with pytest.raises(SelonError, match=said):
         read_pairs(path)
     path.write_text("")
-    with pytest.raises(SelonError, match="holds no pairs"):
+    with pytest.raises(SelonError, match="holds no rows"):
         read_pairs(path)
     with pytest.raises(SelonError, match="cannot be read"):
         read_pairs(tmp_path)

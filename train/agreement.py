@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from train.corpus import Row, _json_lines, _parse
+from train.corpus import Row, json_lines, parse
 from train.metrics import Labels, kappa
 from train.schema import LABELS, SelonError
 
@@ -39,7 +39,7 @@ def read_annotations(paths: Sequence[Path]) -> tuple[Labels, Labels]:
     """
     pairs = []
     for path in paths:
-        for _, row in _parse(path, list(_json_lines(path)), Row):
+        for _, row in parse(path, json_lines(path), Row):
             both = row.annotations or {}
             if all(name in both for name in ANNOTATORS):
                 pairs.append([LABELS.index(both[name]) for name in ANNOTATORS])

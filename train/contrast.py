@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictStr
 from rich.table import Table
 from rich.text import Text
 
+from train.corpus import json_lines, parse
 from train.labeller import Labeller
-from train.schema import Article, Label, SelonError, Sentence
+from train.schema import Article, Label, Sentence
 
 #: Where the suite lies below the project root.
 PAIRS = "data/contrast/pairs.jsonl"
@@ -57,23 +57,7 @@ class Score:
 
 def read_pairs(path: Path) -> list[Pair]:
     """Read a suite; SelonError with file and line for what does not hold."""
-    pairs = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SelonError(f"{path}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, start=1):
-        try:
-            pairs.append(Pair.model_validate(json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise SelonError(f"{path}:{number}: no valid JSON: {error.msg}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise SelonError(f"{path}:{number}: {place}: {first['msg']}") from None
-    if not pairs:
-        raise SelonError(f"{path}: the file holds no pairs")
-    return pairs
+    return [pair for _, pair in parse(path, json_lines(path), Pair)]
 
 
 def score(labeller: Labeller, pairs: Sequence[Pair]) -> dict[str, Score]:

@@ -130,10 +130,10 @@ def read_each(paths: Iterable[Path | str], press: Path | str | None = None) -> d
         found[path] = []  # whatever is read when, the order is that of the names
         if path.is_dir() or path.suffix == ".txt":
             found[path] = _read_texts(path)
-        elif "sentences" in (lines := _json_lines(path))[0][1]:
+        elif "sentences" in (lines := json_lines(path))[0][1]:
             standoff[path] = lines
         else:
-            found[path] = _from_rows(path, _parse(path, lines, Row))
+            found[path] = _from_rows(path, parse(path, lines, Row))
     if standoff:
         found |= {path: one.articles for path, one in _join(standoff, press, partial=False).items()}
     return found
@@ -177,13 +177,13 @@ def _listed(path: Path, press: Path | str | None) -> list[Document]:
 
 def join_files(paths: Iterable[Path], press: Path | str | None, partial: bool) -> dict[Path, Joined]:
     """Read stand-off files and join them with their text; see ``press.join``."""
-    return _join({path: _json_lines(path) for path in paths}, press, partial)
+    return _join({path: json_lines(path) for path in paths}, press, partial)
 
 
 def _join(files: Mapping[Path, list[tuple[int, Any]]], press: Path | str | None, partial: bool) -> dict[Path, Joined]:
     standoff = {}
     for path, lines in files.items():
-        rows = _parse(path, lines, StandoffArticle)
+        rows = parse(path, lines, StandoffArticle)
         _refuse_duplicates(path, ((line, article.article_id) for line, article in rows))
         standoff[path] = [article for _, article in rows]
     return join(standoff, text_source(press), partial)
@@ -340,7 +340,8 @@ def _refuse_duplicates(path: Path, places: Iterable[tuple[int, str]]) -> None:
         raise CorpusError(problems)
 
 
-def _parse(path: Path, lines: list[tuple[int, Any]], schema: type[Schema]) -> list[tuple[int, Schema]]:
+def parse(path: Path, lines: list[tuple[int, Any]], schema: type[Schema]) -> list[tuple[int, Schema]]:
+    """Return what lines hold, with their numbers; CorpusError with file, line and reason of all that does not hold."""
     rows, problems = [], []
     for number, value in lines:
         try:
@@ -355,7 +356,7 @@ def _parse(path: Path, lines: list[tuple[int, Any]], schema: type[Schema]) -> li
     return rows
 
 
-def _json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Return the objects of a JSONL file with their line numbers; blank lines and a byte order mark are let pass."""
     objects, problems = [], []
     for number, line in enumerate(_read_text(path).removeprefix("\ufeff").split("\n"), start=1):
