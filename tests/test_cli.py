@@ -17,8 +17,10 @@ import pytest
 import yaml
 
 from train import __version__, cli, tracking
+from train.labeller import Labeller
 from train.labelling.choices import Form
 from train.labelling.rows import COLUMNS
+from train.schema import SelonError
 
 SEED = "seeds/000_67de78d66b7b359b.txt"
 Selon = Callable[..., Any]
@@ -139,7 +141,9 @@ def test_evaluate_reports_and_logs(trained: Path, selon: Selon) -> None:
     assert done.code == 0, done.err
     for said in ("corpus-test: 12 articles, 96 sentences", "dément→pont", "confusion"):
         assert said in done.out
-    metrics = tracking._client().get_run(tracking.run_of("models:/selon/2")).data.metrics
+    run = tracking._client().get_run(tracking.run_of("models:/selon/2"))
+    assert run.info.status == "FINISHED"
+    metrics = run.data.metrics
     assert metrics["corpus-test/f1_macro"] > 0.9
     assert {"contrast/dément-pont", "contrast/all"} <= set(metrics)
 
@@ -164,7 +168,7 @@ def test_compare_in_every_form(trained: Path, tmp_path: Path, selon: Selon) -> N
         assert "was trained or calibrated on" in _flat(refused.err)
 
 
-def test_promote_shows_the_comparison(trained: Path, selon: Selon) -> None:
+def test_promote_shows_the_comparison(trained: Path, selon: Selon, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         done = selon("promote", "models:/selon/2", "--on", "data/corpus/test.jsonl")
         assert done.code == 0
@@ -175,6 +179,17 @@ def test_promote_shows_the_comparison(trained: Path, selon: Selon) -> None:
         refused = selon("promote", "models:/selon/1", "--on", "data/corpus/train.jsonl")
         assert refused.code == 2  # no comparison, no promotion
         assert tracking.champion() == "2"
+        real = Labeller.open
+
+        def altered(folder: Path) -> Labeller:
+            if folder == tracking.resolve("models:/selon/2"):
+                raise SelonError("model.skops: altered since the model was saved; get the model again")
+            return real(folder)
+
+        monkeypatch.setattr(Labeller, "open", altered)
+        done = selon("promote", "models:/selon/1")
+        assert (done.code, tracking.champion()) == (0, "1")  # what cannot answer does not stay for ever
+        assert "no comparison: model.skops: altered" in _flat(done.err)
     finally:
         tracking.promote("1")
 

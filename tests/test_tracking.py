@@ -124,6 +124,14 @@ def test_how_runs_end(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert {"git_commit", "family", "version.mlflow", "version.numpy"} <= set(kept.tags)
     with pytest.raises(SelonError, match="the interrupted run is gone"), tracking.run("x", resume="0" * 32):
         pass
+    with pytest.raises(ZeroDivisionError), tracking.reopen(run.id):
+        raise ZeroDivisionError
+    assert _runs(project)["good"] == "FINISHED"
+    tracking._client().delete_run(run.id)
+    with pytest.raises(SelonError, match="was deleted; start without --resume"), tracking.run("x", resume=run.id):
+        pass
+    with pytest.raises(SelonError, match="MLflow did not take the figures"), tracking.reopen(run.id) as again:
+        again.figures({"late": 2.0})
     assert capfd.readouterr().err == ""  # MLflow keeps quiet
 
 

@@ -214,7 +214,7 @@ def test_in_cross_validation_each_fold_has_a_teacher_that_has_not_seen_the_rest(
     config = load_config(project / "configs/petit.yaml", TrainConfig, ["model.epochs=1"])
     data = training.read_data(config)
     unlabelled = [*data.train[:3], Article.alone("Le maire dément.")]
-    monkeypatch.setattr(training, "read_data", lambda config: replace(data, unlabelled=unlabelled))
+    monkeypatch.setattr(training, "_checked", lambda config, files: replace(data, unlabelled=unlabelled))
     given: list[Fitting] = []
 
     def fit(self: CamembertClassifier, train: Any, validation: Any, fitting: Fitting) -> None:

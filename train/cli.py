@@ -94,7 +94,8 @@ def train(
         reports, run_id = training.cross_validate(resolved, cross_validate, resume)
         for report in reports:
             out.print(report_table(report))
-        out.print(f"\nrun: runs:/{run_id}\nnext: selon compare runs:/OTHER runs:/{run_id} --on cross-validation")
+        said = f"\nrun: runs:/{run_id}\nnext: selon compare runs:/OTHER runs:/{run_id} --on cross-validation"
+        out.print(said, markup=False, highlight=False, soft_wrap=True)
         return
     trained = training.train(resolved, resume)
     for report in trained.reports:
@@ -123,7 +124,8 @@ def pretrain(
     with tracking.run(f"pretrain-{resolved.name}", {"family": "encoder"}) as run:
         tracking.log_parameters(resolved.model_dump(mode="json"))
         folder = run_pretraining(resolved, resume=resume, log=run.progress)
-    out.print(f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}")
+    said = f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}"
+    out.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -135,11 +137,12 @@ def evaluate(
     """Figures, confusion, worst mistakes and minimal pairs of a saved model on labelled articles."""
     from train import contrast, tracking
     from train.config import project_path
-    from train.evaluation import confusion_picture, reliability_picture, report_table
     from train.evaluation import evaluate as run_evaluation
+    from train.evaluation import log_report, report_table
     from train.labeller import Labeller
     from train.labelling.terminal import plain
 
+    run_id = tracking.run_of(model)  # first: the champion may change meanwhile
     labeller = Labeller.open(tracking.resolve(model))
     articles, name = _articles(on, press)
     suite = project_path(contrast.PAIRS)
@@ -155,13 +158,10 @@ def evaluate(
         head = f"{place} {mistake.gold} → {mistake.predicted} ({mistake.confidence:.2f})"
         out.print(head, style="bold", markup=False, highlight=False)
         out.print(f"  {plain(mistake.text)}", markup=False, highlight=False)
-    run_id = tracking.run_of(model)
     if run_id:
         with tracking.reopen(run_id) as run:
-            run.figures(report.figures() | contrast.figures(scores))
-            run.json(report.model_dump(mode="json", exclude={"worst"}), f"{name}.json")
-            run.picture(confusion_picture(report), f"{name}.confusion.png")
-            run.picture(reliability_picture(articles, probabilities, report), f"{name}.reliability.png")
+            log_report(run, articles, probabilities, report)
+            run.figures(contrast.figures(scores))
 
 
 @app.command()
@@ -200,6 +200,8 @@ def promote(
     """Make a registered model the champion, after showing how it compares with the present one."""
     from train import comparison as comparing
     from train import tracking
+    from train.evaluation import verify_golden
+    from train.labeller import Labeller
 
     if not model.startswith("models:/"):
         raise SelonError(f"{model}: only registered models can be promoted; give models:/selon/N")
@@ -209,7 +211,14 @@ def promote(
         out.print(f"{model} is the champion already")
         return
     if present is not None:
-        out.print(comparing.to_table(_comparison([f"models:/selon/{present}", model], on, press)))
+        address = f"models:/selon/{present}"
+        try:
+            verify_golden(Labeller.open(tracking.resolve(address)))
+        except SelonError as error:  # one that cannot answer must not stay for ever
+            err.print(f"selon: no comparison: {error}", markup=False, highlight=False, soft_wrap=True)
+            verify_golden(Labeller.open(tracking.resolve(model)))
+        else:
+            out.print(comparing.to_table(_comparison([address, model], on, press)))
     tracking.promote(version)
     out.print(f"models:/selon/{version} is the champion now" + (f"; it was models:/selon/{present}" if present else ""))
 
@@ -461,7 +470,7 @@ def _articles(on: list[str] | None, press: str | None) -> tuple[list[Article], s
     from train.config import project_path
     from train.corpus import read_all
 
-    paths = [Path(path) for path in on] if on else [project_path(path) for path in HELD_OUT]
+    paths = [Path(path).resolve() for path in on] if on else [project_path(path) for path in HELD_OUT]
     name = "+".join(f"{path.parent.name}-{path.stem}" if path.suffix else path.name for path in paths)
     return read_all(paths, press), name if on else "held-out"
 

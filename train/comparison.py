@@ -48,7 +48,6 @@ class Comparison:
     verdict: str
     differing: list[dict[str, Any]] = field(repr=False)
     p_value: float | None = None
-    differences: dict[str, Interval] | None = None
 
 
 def contestants(models: Sequence[tuple[str, Path]], articles: Sequence[Article], on: str) -> list[Contestant]:
@@ -124,7 +123,6 @@ def compare(models: Sequence[Contestant], articles: Sequence[Article], on: str) 
         verdict=_verdict(models, differences, p_value),
         differing=_differing(models, articles),
         p_value=p_value,
-        differences=differences,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +20,8 @@ from train.segmentation import segment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from train.tracking import Run
 
 #: A golden probability may differ by this much from one machine to another.
 _GOLDEN_TOLERANCE = 1e-3
@@ -45,8 +47,6 @@ class Report(BaseModel):
     macro-F1 with selon's own segmentation in place of the gold spans; None where only predictions are known, as is
     ``review_share`` where no threshold is.
     """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: str
     fingerprint: str
@@ -198,6 +198,14 @@ def _end_to_end(labeller: Labeller, articles: Sequence[Article]) -> float:
             predicted.append(labels[int(np.argmax(overlaps))])
     gold_labels = np.concatenate([article.gold for article in articles])
     return float(metrics.macro_f1(metrics.confusion(gold_labels, np.array(predicted))))
+
+
+def log_report(run: Run, articles: Sequence[Article], probabilities: Sequence[Probabilities], report: Report) -> None:
+    """Log a report in an MLflow run: its figures, and pictures of its confusions and of its calibration."""
+    run.figures(report.figures())
+    run.json(report.model_dump(mode="json", exclude={"worst"}), f"{report.name}.json")
+    run.picture(confusion_picture(report), f"{report.name}.confusion.png")
+    run.picture(reliability_picture(articles, probabilities, report), f"{report.name}.reliability.png")
 
 
 def report_table(report: Report) -> Table:

@@ -24,7 +24,7 @@ _TOGETHER = 512
 
 
 class SelonModel(PythonModel):
-    """The pyfunc face of both families."""
+    """The pyfunc face of every family."""
 
     def load_context(self, context: Any) -> None:
         """Open the bundle that lies among the artifacts."""

@@ -162,23 +162,13 @@ class Run:
             self.client.log_batch(self.id, metrics=self._unsent[:_AT_ONCE])
             del self._unsent[:_AT_ONCE]
 
-    def file(self, path: Path, folder: str | None = None) -> None:
-        """Log a file (or a folder's files) as an artifact."""
-        import mlflow
-
-        (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(str(path), folder)
-
     def picture(self, figure: Any, name: str) -> None:
         """Log a matplotlib figure as an artifact."""
-        import mlflow
-
-        mlflow.log_figure(figure, name)
+        self.client.log_figure(self.id, figure, name)
 
     def json(self, value: Any, name: str) -> None:
         """Log a value as a JSON artifact."""
-        import mlflow
-
-        mlflow.log_dict(value, name)
+        self.client.log_dict(self.id, value, name)
 
     def draft(self, value: Any, name: str) -> None:
         """Log a JSON artifact that another will replace: where a server is away, it does without."""
@@ -196,13 +186,15 @@ class Run:
 def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = None) -> Iterator[Run]:
     """Open a run with system metrics, git commit and package versions; an error in it ends it FAILED.
 
-    With ``resume``, the run of that id goes on; SelonError where it is gone.
+    With ``resume``, the run of that id goes on; SelonError where it is gone or deleted.
     """
     client = _client()
     import mlflow
 
     died: BaseException | None = None
     try:
+        if resume and client.get_run(resume).info.lifecycle_stage == "deleted":
+            raise SelonError(f"runs:/{resume}: the interrupted run was deleted; start without --resume")
         with mlflow.start_run(run_id=resume, run_name=None if resume else name, log_system_metrics=True) as active:
             current = Run(client, active.info.run_id)
             current.tags({"git_commit": _git_commit(), **_versions(), **(tags or {})})
@@ -225,12 +217,12 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
 
 @contextmanager
 def reopen(run_id: str) -> Iterator[Run]:
-    """Open a finished run to add to it."""
+    """Give a finished run to add to; it stays finished, whatever happens."""
     client = _client()
-    import mlflow
-
-    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+    try:
         yield Run(client, run_id)
+    except _faults() as error:
+        raise SelonError(f"runs:/{run_id}: MLflow did not take the figures ({_reason(error)})") from None
 
 
 def log_parameters(tree: Mapping[str, Any]) -> None:

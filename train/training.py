@@ -25,14 +25,7 @@ from train.bundle import MANIFEST, Bundle, Golden, HeldOut, Int8Check, write_man
 from train.classifiers.base import Classifier, Fitting, family, split_by_article
 from train.config import TrainConfig, project_path, project_root
 from train.corpus import content_key, fingerprint, known_among, read_each, read_unlabelled, together
-from train.evaluation import (
-    Report,
-    confusion_picture,
-    evaluate,
-    predictions_of,
-    reliability_picture,
-    summarise,
-)
+from train.evaluation import Report, evaluate, log_report, predictions_of, summarise
 from train.labeller import Labeller
 from train.schema import LABELS, Article, Probabilities, SelonError
 from train.segmentation import segment
@@ -71,15 +64,25 @@ class Trained:
 
 
 def read_data(config: TrainConfig) -> Data:
-    """Read the splits and refuse articles that stand, by id or wording, in two of them.
+    """Read and check the splits of an experiment."""
+    return _checked(config, _read_files(config))
 
-    Unlabelled articles that are in train too, or near to validation or test, are left out.
-    """
+
+def _read_files(config: TrainConfig) -> dict[str, dict[Path, list[Article]]]:
+    """Read the labelled files of each split; the text of stand-off labels once for all of them."""
     names = ("train", "validation", "test")
     files = {name: [project_path(path) for path in getattr(config.data, name)] for name in names}
     with Console(stderr=True).status("reading the articles"):
         found = read_each(chain(*files.values()), _press(config))
-    splits = {name: together({path: found[path] for path in paths}) for name, paths in files.items()}
+    return {name: {path: found[path] for path in paths} for name, paths in files.items()}
+
+
+def _checked(config: TrainConfig, files: Mapping[str, Mapping[Path, list[Article]]]) -> Data:
+    """Return the splits; refuse articles that stand, by id or wording, in two of them.
+
+    Unlabelled articles that are in train too, or near to validation or test, are left out.
+    """
+    splits = {name: together(own) for name, own in files.items()}
     leaks = leakage(splits)
     if leaks:
         raise SelonError(leaks[0] + (f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""))
@@ -153,9 +156,9 @@ def cross_validate(config: TrainConfig, folds: int, resume: bool = False) -> tup
     """
     first = family(config.model.kind)(config.model, config.input)
     first.check()
-    data = read_data(config)
+    files = _read_files(config)
+    data = _checked(config, files)
     _refuse_known(first, data.train, "--cross-validate")
-    files = read_each([project_path(path) for path in config.data.train], _press(config))
     parts = _folds(data.train, folds, config.seed)
     held: list[Article] = []
     predicted: list[Probabilities] = []
@@ -175,12 +178,11 @@ def cross_validate(config: TrainConfig, folds: int, resume: bool = False) -> tup
             # After each fold: one that is stopped can be compared with another that stopped there.
             run.draft(predictions_of(held, predicted), tracking.PREDICTIONS)
         run.json(predictions_of(held, predicted), tracking.PREDICTIONS)
-        reports = [summarise(held, predicted, "cross-validation"), *_by_file(files, held, predicted)]
-        for report in reports:
+        pooled, by_file = summarise(held, predicted, "cross-validation"), [*_by_file(files["train"], held, predicted)]
+        log_report(run, held, predicted, pooled)
+        for report in by_file:
             run.figures(report.figures())
-        run.json(reports[0].model_dump(mode="json", exclude={"worst"}), "cross-validation.json")
-        _log_pictures(run, held, predicted, reports[0])
-    return reports, run.id
+    return [pooled, *by_file], run.id
 
 
 def _predict_fold(
@@ -280,18 +282,11 @@ def _evaluate_and_log(
     labeller: Labeller, data: Data, on_validation: Sequence[Probabilities], run: tracking.Run
 ) -> list[Report]:
     """Report on validation (seen: calibrated there) and on the held-out articles."""
-    reports = []
     validation = summarise(data.validation, on_validation, "validation", labeller.bundle.review_below)
     test, on_test = evaluate(labeller, data.test, "test")
-    for articles, probabilities, report in (
-        (data.validation, on_validation, validation),
-        (data.test, on_test, test),
-    ):
-        run.figures(report.figures())
-        run.json(report.model_dump(mode="json", exclude={"worst"}), f"{report.name}.json")
-        _log_pictures(run, articles, probabilities, report)
-        reports.append(report)
-    return reports
+    log_report(run, data.validation, on_validation, validation)
+    log_report(run, data.test, on_test, test)
+    return [validation, test]
 
 
 def _held_out(config: TrainConfig, report: Report) -> HeldOut:
@@ -304,13 +299,6 @@ def _held_out(config: TrainConfig, report: Report) -> HeldOut:
         precision={label: round(value, 4) for label, value in report.precision.items()},
         natural_precision={label: round(value, 4) for label, value in report.natural_precision.items()},
     )
-
-
-def _log_pictures(
-    run: tracking.Run, articles: Sequence[Article], probabilities: Sequence[Probabilities], report: Report
-) -> None:
-    run.picture(confusion_picture(report), f"{report.name}.confusion.png")
-    run.picture(reliability_picture(articles, probabilities, report), f"{report.name}.reliability.png")
 
 
 def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:

@@ -96,7 +96,7 @@ class Classifier(ABC):
 
     @property
     def known(self) -> Collection[str]:
-        """Return the content keys of the articles that what ``fit`` starts from has learned the labels of."""
+        """Return the content keys of the articles that what ``fit`` starts from has learned from or was tuned on."""
         return ()
 
     @abstractmethod

@@ -191,7 +191,7 @@ class CamembertClassifier(Classifier):
 
     def save(self, folder: Path) -> None:
         """Write Hugging Face's files and the ONNX graph."""
-        shutil.copytree(self._ready().folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("bundle.json"))
+        shutil.copytree(self._ready().folder, folder, dirs_exist_ok=True)
 
     @classmethod
     def load(cls, folder: Path, model: CamembertConfig, inputs: InputConfig, runtime: Runtime = DEFAULT) -> Self:
