@@ -168,6 +168,7 @@ def test_near_pairs_finds_what_comparing_all_with_all_finds() -> None:
     assert sorted(near_pairs(texts)) == sorted(expected) != []
 
 
+@pytest.mark.slow  # every sentence with every other: a quarter of a minute
 def test_hardly_a_sentence_is_written_twice(rows: list[tuple[str, dict[str, Any]]]) -> None:
     pairs = near_pairs([normalise(row["text"]).lower() for _, row in rows])
     twice = {place for pair in pairs for place in pair}
