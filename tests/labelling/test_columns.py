@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from train.labelling import columns
 from train.labelling.columns import check_columns
 from train.labelling.inputs import open_inputs
-from train.labelling.sources import Reading
+from train.labelling.sources import Reading, row_of
 from train.schema import SelonError
 
 
@@ -55,3 +56,11 @@ def test_what_a_folder_cannot_give_is_left_to_its_rows(tmp_path: Path) -> None:
         _check(folder / "index.csv", folder / "a.txt")
     with pytest.raises(SelonError, match=r"c\.parquet: there is no column corps, only text, date"):
         _check(folder / "c.parquet", text_column="corps")
+
+
+def test_no_more_rows_are_read_than_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "Oui."}\n{"text": "Oui.", "date": null}\n{"text": "Oui."}\n')
+    looked_at: list[object] = []
+    monkeypatch.setattr(columns, "row_of", lambda item: looked_at.append(item) or row_of(item))
+    _check(tmp_path / "a.jsonl", keep=("date",))
+    assert len(looked_at) == 2

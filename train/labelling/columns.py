@@ -59,5 +59,7 @@ def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str,
                 readable = (line for line in lines if not isinstance(read_source(line, reading), Reject))
                 for line in islice(readable, _ROWS):
                     seen |= row_of(line)
+                    if seen.keys() >= set(reading.keep):
+                        break  # in most files that is the first row, and there may be thousands of them
             return place, seen
     return place, ()
