@@ -354,7 +354,7 @@ def test_a_headline_typed_for_a_file_is_kept(page: Any, tmp_path: Path) -> None:
 
 
 def test_files_of_any_age_are_opened(page: Any, tmp_path: Path) -> None:
-    for encoding in ("utf-8", "utf-8-sig", "cp1252"):
+    for encoding in ("utf-8", "utf-8-sig", "cp1252", "utf-16"):
         path = tmp_path / f"{encoding}.txt"
         raw = "Le maire dément la grève.\r\nL’eau monte, selon lui."
         path.write_bytes(raw.encode(encoding))
@@ -364,6 +364,9 @@ def test_files_of_any_age_are_opened(page: Any, tmp_path: Path) -> None:
         assert raw[claim["start"] : claim["end"]] == "L’eau monte, selon lui."  # into the file, not the text field
         assert page.locator("#body p").count() == 2
         page.click("#again")
+    path.write_bytes(b"PK\x03\x04\0\0")
+    page.set_input_files("#file", path)
+    sync_api.expect(page.locator("#message")).to_have_text("Ce fichier n’est pas un fichier texte.")
 
 
 def test_it_fits_a_phone_and_goes_dark(browser: Any, address: str) -> None:
@@ -394,6 +397,32 @@ def test_it_fits_a_phone_and_goes_dark(browser: Any, address: str) -> None:
     )
     assert small <= 1  # all but the way back are easy to hit
     context.close()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_long_word_does_not_widen_the_page(browser: Any, address: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 256})
+    page.goto(address)
+    link = "https://example.org/" + "a" * 200
+    _read(page, f"Le pont est vert, selon {link} et le maire. Il part, dit-il. Fin, selon lui.", link)
+    page.keyboard.press("End")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    end, top = (page.locator(part).bounding_box() for part in (".sentence >> nth=2", "#detail"))
+    assert width > 320 or end["y"] + end["height"] <= top["y"]  # as small as at a zoom of 400 %
+    page.close()
+
+
+def test_a_filter_shows_without_colours(browser: Any, address: str) -> None:
+    page = browser.new_page(forced_colors="active", reduced_motion="reduce")
+    page.goto(address)
+    _read(page, TEXT)
+    looks = "node => [getComputedStyle(node).outline, getComputedStyle(node).color].join()"
+    parts = [page.locator(".filter.denial"), page.locator(".sentence:not(.denial)").first]
+    before = [part.evaluate(looks) for part in parts]
+    page.click(".filter.denial")
+    page.mouse.move(0, 0)
+    assert all(part.evaluate(looks) != look for part, look in zip(parts, before, strict=True))
+    page.close()
 
 
 def test_a_server_that_wants_a_token(browser: Any, serve: Callable[..., str]) -> None:

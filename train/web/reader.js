@@ -13,6 +13,7 @@ let title = "";
 let opened = null; // a file's own text: a text field changes its line breaks, and offsets would point elsewhere
 let asking = null; // the latest request for labels: it overtakes the ones before
 let held = null; // how often each label was right on held-out articles; undefined: not known
+let nodes = []; // of the sentences, in their order
 let judged = new Map(); // sentence index → label that the reader chose; the model's own: confirmed
 let unsaved = false; // there are judgements that the last download may not hold
 let shown = new Set(); // labels that the filter keeps; empty: all
@@ -41,12 +42,12 @@ function mark(label) {
   return svg;
 }
 
+const UNREAD = document.title;
 const narrow = matchMedia("(max-width: 60rem)"); // as in style.css
 const labelOf = (sentence) => judged.get(sentence.index) ?? sentence.label;
 const isCorrected = (sentence) => labelOf(sentence) !== sentence.label;
 const isConfirmed = (sentence) => judged.get(sentence.index) === sentence.label;
 const toReview = (sentence) => sentence.review && !judged.has(sentence.index);
-const nodeOf = (index) => $("body").querySelector(`[data-index="${index}"]`);
 const visible = (sentence) => (!shown.size || shown.has(labelOf(sentence))) && (!onlyReview || toReview(sentence));
 
 // --- asking ---------------------------------------------------------------------------------------------
@@ -103,11 +104,19 @@ async function openFile() {
   $("file").value = "";
   if (!file) return;
   if ($("title").value.trim() === title) $("title").value = ""; // of the article before; one typed for this file stays
-  const bytes = await file.arrayBuffer();
+  const text = decode(await file.arrayBuffer());
+  if (text.includes("\0")) return say("Ce fichier n’est pas un fichier texte.");
+  show(text);
+}
+
+// UTF-8, or what old French Windows wrote: UTF-16 behind its mark, else Windows-1252.
+function decode(bytes) {
+  const [first, second] = new Uint8Array(bytes);
+  if (first + second === 0xff + 0xfe) return new TextDecoder(first === 0xff ? "utf-16le" : "utf-16be").decode(bytes);
   try {
-    show(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    show(new TextDecoder("windows-1252").decode(bytes)); // files from old French Windows
+    return new TextDecoder("windows-1252").decode(bytes);
   }
 }
 
@@ -141,19 +150,16 @@ function begin() {
   $("reading").hidden = false;
   $("headline").textContent = title || "Article sans titre";
   $("headline").classList.toggle("untitled", !title);
-  document.title = title ? `${title} · selon` : "selon · qui se porte garant ?";
+  document.title = title ? `${title} · selon` : UNREAD;
+  nodes = labelled.sentences.map(typeset);
   const paragraphs = [];
-  for (const sentence of labelled.sentences) {
-    (paragraphs[sentence.paragraph] ??= []).push(sentence);
+  for (const { index, paragraph } of labelled.sentences) {
+    if (paragraphs[paragraph]) paragraphs[paragraph].append(" ", nodes[index]);
+    else paragraphs[paragraph] = element("p", {}, nodes[index]);
   }
-  $("body").replaceChildren(...paragraphs.map((sentences) => {
-    const paragraph = element("p");
-    sentences.forEach((sentence, place) => paragraph.append(...(place ? [" "] : []), typeset(sentence)));
-    return paragraph;
-  }));
-  if (!labelled.sentences.length) $("body").append(element("p", { className: "none" }, "Il n’y a pas de phrase dans ce texte."));
-  const first = $("body").querySelector(".sentence");
-  if (first) first.tabIndex = 0;
+  if (!nodes.length) paragraphs.push(element("p", { className: "none" }, "Il n’y a pas de phrase dans ce texte."));
+  else nodes[0].tabIndex = 0;
+  $("body").replaceChildren(...paragraphs);
   hint();
   provenance();
   refresh();
@@ -165,7 +171,7 @@ function begin() {
 
 function typeset(sentence) {
   const node = element("span", { className: "sentence", role: "button", tabIndex: -1, data: { index: sentence.index } });
-  node.append(element("span", { className: "sr said" }));
+  node.append(mark(sentence.label), element("span", { className: "sr said" }));
   for (const part of sentence.parts) {
     const kinds = part.kinds.filter((kind) => kind !== "figure");
     node.append(kinds.length ? element("span", { className: "cue" }, part.text) : part.text);
@@ -175,40 +181,45 @@ function typeset(sentence) {
 
 // Brings every sentence, count and list in line with the labels, corrections and filters.
 function refresh() {
-  for (const sentence of labelled.sentences) {
-    const node = nodeOf(sentence.index);
-    const label = labelOf(sentence);
-    node.classList.remove(...Object.keys(LABELS));
-    node.classList.add(label);
-    node.classList.toggle("review", toReview(sentence));
-    node.classList.toggle("judged", judged.has(sentence.index));
-    node.classList.toggle("corrected", isCorrected(sentence));
-    node.classList.toggle("confirmed", isConfirmed(sentence));
-    node.classList.toggle("dimmed", !visible(sentence));
-    const said = [LABELS[label].name, toReview(sentence) && "à relire", isCorrected(sentence) && "corrigé",
-      isConfirmed(sentence) && "confirmé"];
-    node.querySelector(".said").textContent = `${said.filter(Boolean).join(", ")} : `;
-    node.querySelector("svg.mark")?.remove();
-    node.prepend(mark(label));
-  }
+  labelled.sentences.forEach(dress);
+  count();
+  arrangeMarks($("body"));
+}
+
+function dress(sentence) {
+  const node = nodes[sentence.index];
+  const label = labelOf(sentence);
+  node.classList.remove(...Object.keys(LABELS));
+  node.classList.add(label);
+  node.classList.toggle("review", toReview(sentence));
+  node.classList.toggle("judged", judged.has(sentence.index));
+  node.classList.toggle("corrected", isCorrected(sentence));
+  node.classList.toggle("confirmed", isConfirmed(sentence));
+  node.classList.toggle("dimmed", !visible(sentence));
+  const said = [LABELS[label].name, toReview(sentence) && "à relire", isCorrected(sentence) && "corrigé",
+    isConfirmed(sentence) && "confirmé"];
+  node.querySelector(".said").textContent = `${said.filter(Boolean).join(", ")} : `;
+  node.querySelector("svg.mark").replaceWith(mark(label));
+}
+
+function count() {
   legend();
   claims();
   const counts = [[isCorrected, "corrigée"], [isConfirmed, "confirmée"]]
     .map(([keep, word]) => [labelled.sentences.filter(keep).length, word]).filter(([count]) => count);
   $("corrections-count").textContent = counts.map(([count, word]) => plural(count, word)).join(", ");
   $("corrections").disabled = !judged.size;
-  arrangeMarks();
 }
 
 // Marks of sentences that begin on one line stand side by side in the margin.
-function arrangeMarks() {
+function arrangeMarks(part) {
   const lines = new Map();
-  for (const node of $("body").querySelectorAll(".sentence svg.mark")) {
+  for (const node of part.querySelectorAll(".sentence svg.mark")) {
     const line = Math.round(node.getBoundingClientRect().top + scrollY);
     lines.set(line, [...(lines.get(line) ?? []), node]);
   }
-  for (const nodes of lines.values()) {
-    nodes.forEach((node, place) => node.style.setProperty("--slot", nodes.length - 1 - place));
+  for (const marks of lines.values()) {
+    marks.forEach((node, place) => node.style.setProperty("--slot", marks.length - 1 - place));
   }
 }
 
@@ -269,7 +280,7 @@ function detail(sentence) {
   current = sentence;
   place = sentence.index;
   for (const node of $("body").querySelectorAll(".sentence.current")) node.classList.remove("current");
-  nodeOf(sentence.index).classList.add("current");
+  nodes[sentence.index].classList.add("current");
   const label = labelOf(sentence);
   const rows = Object.entries(LABELS).map(([one, { name, key }]) => {
     const chosen = one === label;
@@ -340,13 +351,15 @@ function correct(sentence, label) {
   if (judged.get(sentence.index) === label) judged.delete(sentence.index);
   else judged.set(sentence.index, label);
   unsaved = judged.size > 0;
-  refresh();
+  dress(sentence);
+  count();
+  arrangeMarks(nodes[sentence.index].parentNode);
   detail(sentence);
 }
 
 function focus(sentence) {
   for (const node of $("body").querySelectorAll('.sentence[tabindex="0"]')) node.tabIndex = -1;
-  const node = nodeOf(sentence.index);
+  const node = nodes[sentence.index];
   node.tabIndex = 0;
   node.focus();
   if (current !== sentence) detail(sentence); // it had the focus already, its details closed
@@ -423,6 +436,7 @@ $("example").addEventListener("click", example);
 $("again").addEventListener("click", () => {
   if (unsaved && !confirm(french("Vos corrections ne sont pas téléchargées. Les abandonner ?"))) return;
   unsaved = false;
+  document.title = UNREAD;
   $("reading").hidden = true;
   $("compose").hidden = false;
   $("text").focus();
@@ -467,7 +481,7 @@ $("corrections").addEventListener("click", () => {
   unsaved = false;
 });
 addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
-new ResizeObserver(arrangeMarks).observe($("body"));
+new ResizeObserver(() => arrangeMarks($("body"))).observe($("body"));
 ask("v1/model").then((response) => response.json()).then(
   (model) => { $("served").textContent = french(`modèle « ${model.name} »`); },
   () => {},

@@ -22,7 +22,7 @@ function toJson(reading) {
 }
 
 function toMarkdown(reading) {
-  const plain = (text) => text.replace(/[\\`*_[\]<>#|]/g, "\\$&");
+  const plain = (text) => text.replace(/[\\`*_[\]<>#|]|^[-+]|(?<=^\d+)[.)]/g, "\\$&");
   const lines = claims(reading).map((row) => `- ${plain(row.text)}${row.review ? " *(à relire)*" : ""}`);
   const by = `${reading.model.name} (${reading.model.sha256.slice(0, 12)})`;
   return `# Affirmations à vérifier${reading.title ? ` : ${plain(reading.title)}` : ""}\n\n${lines.join("\n")}\n\n` +
