@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.schema import Sentence
-from train.segmentation import open_quotations, segment
+from train.segmentation import _VISIBLE, open_quotations, segment
 
 ROOT = Path(__file__).parent.parent
 PRESS = Path(os.environ.get("SELON_PRESS", ROOT.parent / "shared/press/articles.jsonl.xz"))
@@ -58,13 +58,20 @@ def test_sentences_are_stripped_ordered_and_cover_the_text(text: str) -> None:
     sentences = segment(text)
     end = 0
     for sentence in sentences:
-        assert not text[end : sentence.start].strip()
+        assert not _VISIBLE.search(text[end : sentence.start])
         piece = text[sentence.start : sentence.end]
-        assert piece
+        assert _VISIBLE.search(piece)
         assert piece == piece.strip()
         assert len(piece.splitlines()) == 1
         end = sentence.end
-    assert not text[end:].strip()
+    assert not _VISIBLE.search(text[end:])
+
+
+def test_nobody_sees_a_sentence_in_invisible_characters() -> None:
+    assert slices("\u200b\nLe pont\u200b est vert.\n\ufeff\u2060\n\x01 \xad\nUn autre.\u200b") == [
+        "Le pont\u200b est vert.",
+        "Un autre.\u200b",
+    ]
 
 
 @settings(deadline=None)

@@ -19,6 +19,8 @@ from train.schema import Sentence
 #: A paragraph ends where ``str.splitlines`` ends a line; no sentence crosses that.
 _ENDS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _PARAGRAPH, _BREAK = re.compile(f"[^{_ENDS}]+"), re.compile(f"[{_ENDS}]")
+#: Pages hold lines of nothing but zero-width characters or control codes: nobody sees a sentence there.
+_VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060\ufeff]")
 _MARK = re.compile('[«»“”„‟"″]')
 
 _UPPER, _LOWER = "A-ZÀ-ÖØ-ÞŒŸ", "a-zß-öø-ÿœ"
@@ -68,7 +70,7 @@ _CONTENT = re.compile(r"[^\W\d_A-Z]|[A-HJ-UWYZ]\w")
 def segment(text: str) -> tuple[Sentence, ...]:
     """Return the sentences of ``text`` in order.
 
-    They do not overlap, neither begin nor end with white space, and cover every other character. A quotation
+    They do not overlap, neither begin nor end with white space, and cover every visible character. A quotation
     of several sentences is cut; its closing mark stays with the last one.
     """
     sentences = []
@@ -77,7 +79,8 @@ def segment(text: str) -> tuple[Sentence, ...]:
         begin = 0
         for end in (*_ends(masked), len(masked)):
             raw = paragraph[0][begin:end]
-            if stripped := raw.strip():
+            if _VISIBLE.search(raw):
+                stripped = raw.strip()
                 start = paragraph.start() + begin + len(raw) - len(raw.lstrip())
                 sentences.append(Sentence(start, start + len(stripped)))
             begin = end
