@@ -43,7 +43,7 @@ _STEMS = """
 _ENDINGS = "e|es|ent|er|é|ée|és|ées|a|ait|aient|ant|èrent|era|eront|erait|eraient|ons|ez"
 _PATTERNS: dict[Kind, str] = {
     "source": _either(r"""
-        selon|d'après|à en croire|aux dires d|aux yeux d|de source
+        selon|d'après|à en croire|aux dires|de source
         sources? (?:proche|policière|judiciaire|diplomatique|syndicale|concordante|gouvernementale)\w*
         sources? (?:sécuritaire|médicale|anonyme)\w*
         cité[es]* par|pour sa part|de son côté
@@ -62,7 +62,7 @@ _PATTERNS: dict[Kind, str] = {
         s'(?:est|étaient|était) (?:dit|dite|inquiété|emporté|félicité|indigné|étonné|exprimé)\w*
         se félicite(?:nt)?|conclu(?:t|ent|ant)?|poursui(?:t|vent|vi)|renchéri\w*|surenchéri\w*|réag\w+
         twee?t\w*|communiqué|conférence de presse|porte-parole|au micro de|interview\w*|entretien
-        a-t-(?:il|elle|on)|ont-(?:ils|elles)|-t-(?:il|elle|on)
+        a-t-(?:il|elle|on)|ont-(?:ils|elles)
     """),
     "denial": _either(r"""
         dém(?:ent|entent|entir|enti|entie|entait|entant|entis)|démentis?|nie|nient|nié|niait|niaient|niant|nier
