@@ -196,6 +196,10 @@ def test_a_server_that_is_down_is_told_of(project: Path, monkeypatch: pytest.Mon
         tracking.resolve(None)
     with pytest.raises(SelonError, match="is an MLflow server already"):
         tracking.serve_ui(5000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://moi:secret@127.0.0.1:9")
+    with pytest.raises(SelonError, match=r"^http://127\.0\.0\.1:9: MLflow cannot be used there") as told:
+        tracking.resolve(None)
+    assert "secret" not in str(told.value)
 
 
 # --- MLflow's own ways in --------------------------------------------------------------------------------

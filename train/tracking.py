@@ -65,6 +65,15 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or _own_uri()
 
 
+def _place() -> str:
+    return _without_password(tracking_uri())
+
+
+def _without_password(text: str) -> str:
+    """Return ``text`` without what an address says before its host: a name and a password."""
+    return re.sub(r"(?<=//)[^/@\s]*@", "", text)
+
+
 def _own() -> bool:
     """Whether runs are kept in the project itself; MLflow sets the variable too, to what it is told."""
     return tracking_uri() == _own_uri()
@@ -104,7 +113,7 @@ def _client() -> Any:
                 mlflow.create_experiment(EXPERIMENT, artifact_location=place)
             mlflow.set_experiment(EXPERIMENT)
         except _faults() as error:
-            raise SelonError(f"{tracking_uri()}: MLflow cannot be used there ({_reason(error)})") from None
+            raise SelonError(f"{_place()}: MLflow cannot be used there ({_reason(error)})") from None
     return mlflow.MlflowClient()
 
 
@@ -117,7 +126,7 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    return f"{(str(error).strip().splitlines() or [type(error).__name__])[0]:.200}"
+    return f"{_without_password((str(error).strip().splitlines() or [type(error).__name__])[0]):.200}"
 
 
 class Run:
@@ -146,7 +155,7 @@ class Run:
             self._send()
         except _faults() as error:
             if not self._try_again:
-                print(f"{tracking_uri()}: MLflow fails ({_reason(error)}); the training goes on", file=sys.stderr)
+                print(f"{_place()}: MLflow fails ({_reason(error)}); the training goes on", file=sys.stderr)
             ended = time.monotonic()  # one that hangs is asked less often than one that refuses
             self._try_again = ended + max(_PATIENCE, 10 * (ended - began))
 
@@ -210,7 +219,7 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
         if resume and getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
             raise SelonError(f"runs:/{resume}: the interrupted run is gone; start without --resume") from None
         raise SelonError(
-            f"{tracking_uri()}: MLflow did not take all of the run ({_reason(error)}); when it is back, the same "
+            f"{_place()}: MLflow did not take all of the run ({_reason(error)}); when it is back, the same "
             "command with --resume goes on from what was trained"
         ) from None
 
@@ -475,7 +484,7 @@ def read_artifact(run_id: str, name: str) -> Path:
 def serve_ui(port: int) -> int:
     """Open MLflow's pages on this project's runs, on loopback; return the exit code."""
     if tracking_uri().startswith(("http://", "https://")):
-        raise SelonError(f"{tracking_uri()} is an MLflow server already: open that address in a browser")
+        raise SelonError(f"{_place()} is an MLflow server already: open that address in a browser")
     _client()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
     return subprocess.call([*command, "--host", "127.0.0.1", "--port", str(port)])

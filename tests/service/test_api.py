@@ -162,6 +162,18 @@ def test_parts_are_the_sentence(text: str) -> None:
         assert marked == len({i for cue in cues if cue.kind == kind for i in range(cue.start, cue.end)})
 
 
+@pytest.mark.parametrize("unit", ["1;2;", "« ", "dit ", "a", "1 "])
+def test_long_lines_are_cut_fast(unit: str) -> None:
+    text = unit * (200_000 // len(unit))  # a quadratic rule would take minutes
+    assert "".join(part.text for part in cut(text, find_cues(text))) == text
+
+
+def test_a_very_long_sentence_has_cues_where_it_begins(client: TestClient) -> None:
+    (sentence,) = _label(client, text="dit " * 5000, parts=True)["sentences"]
+    assert len(sentence["cues"]) == 1000
+    assert "".join(part["text"] for part in sentence["parts"]) == sentence["text"]
+
+
 def test_corrections_of_the_page_are_read_as_rows(client: TestClient, tmp_path: Path) -> None:
     """What reader.js writes from an answer is a rows file, line breaks of any kind and all."""
     answer = _label(client, text=TEXT)

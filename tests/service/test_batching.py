@@ -172,3 +172,10 @@ def test_tokens_grow_with_what_is_read(text: str, title: str, before: int, after
     assert cost >= 1
     assert tokens(text * 2, title, inputs) >= cost
     assert tokens(text, title, inputs.model_copy(update={"title": False})) <= cost
+
+
+def test_short_sentences_cost_what_stands_around_them() -> None:
+    inputs = InputConfig()
+    long, short = "Le maire a dit que le pont serait bientôt vert. " * 40, "Oui. Non. " * 192
+    assert len(long) == len(short)
+    assert tokens(short, "Un titre", inputs) > 3 * tokens(long, "Un titre", inputs)

@@ -40,12 +40,16 @@ def api(folder: Path) -> Any:
 
 
 # Not schemathesis' own parametrisation: its plugin reaches into a pytest that is older than ours.
-@pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+@pytest.mark.parametrize(
+    ("path", "method", "mode"),
+    [
+        (*operation, mode)
+        for operation in OPERATIONS
+        for mode in GenerationMode
+        if operation[1] == "POST" or mode is GenerationMode.POSITIVE  # a GET has nothing that could be wrong
+    ],
+)
 def test_the_api_follows_its_document(api: Any, path: str, method: str, mode: GenerationMode) -> None:
-    if method == "GET" and mode is GenerationMode.NEGATIVE:
-        return  # nothing to send that could be wrong
-
     @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=api[path][method].as_strategy(generation_mode=mode))
     def follow(case: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import shutil
@@ -213,6 +214,7 @@ def test_the_alias_is_asked_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None
     asked: list[tuple[str, str | None]] = []
     answers = [(200, b'{"model_version": {"version": "4"}}'), (404, b"{}"), (500, b""), (200, b"<html>")]
     answers += [(200, b"null"), (200, b"[]"), (200, b'{"model_version": null}'), (200, b'{"half')]
+    answers += [(200, b'{"model_version": {"version": "5"}}')]
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -232,11 +234,15 @@ def test_the_alias_is_asked_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "jeton")
         assert champion.alias_version("champion") == "4"
         assert champion.alias_version("champion") is None
-        for _ in answers[2:]:
+        for _ in answers[2:-1]:
             with pytest.raises(champion.RegistryError):
                 champion.alias_version("champion")
+        monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://moi:mot%40passe@127.0.0.1:{server.server_port}")
+        assert champion.alias_version("champion") == "5"
         server.shutdown()
     assert asked[0] == ("/api/2.0/mlflow/registered-models/alias?name=selon&alias=champion", "Bearer jeton")
+    assert asked[-1][1] == f"Basic {base64.b64encode(b'moi:mot@passe').decode()}"
     with pytest.raises(champion.RegistryError):  # nobody there any more
         champion.alias_version("champion")
 

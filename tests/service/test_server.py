@@ -14,9 +14,10 @@ from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 
 from train import cli
-from train.service.server import is_loopback
+from train.service.server import _Protocol, is_loopback
 
 
 def test_what_is_loopback() -> None:
@@ -71,6 +72,8 @@ def test_a_server_from_start_to_end(folder: Path, tmp_path: Path) -> None:
 
         with httpx2.Client(base_url=address, timeout=30) as client:
             assert client.get("v1/model").json()["name"] == "tfidf"
+            head = client.head("v1/model")
+            assert (head.status_code, head.content) == (200, b"")
             refused = client.post("v1/label", content=b"x" * 5_000_000, headers={"Content-Type": "application/json"})
             assert refused.status_code == 413
             process.send_signal(signal.SIGHUP)
@@ -103,6 +106,40 @@ def test_a_server_from_start_to_end(folder: Path, tmp_path: Path) -> None:
     assert "maire" not in written
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(address)
+
+
+def test_a_connection_that_says_nothing_is_closed() -> None:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nothing was asked")
+
+    config = uvicorn.Config(answer, port=0, log_config=None, http=_Protocol, timeout_keep_alive=1, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    with socket.create_connection(server.servers[0].sockets[0].getsockname(), timeout=10) as silent:
+        assert silent.recv(1) == b""
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_a_closed_terminal_ends_it(folder: Path) -> None:
+    pytest.importorskip("pty", reason="a terminal of POSIX")
+    # In a process of its own: this one has threads, and must not be forked.
+    program = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.execv(sys.executable, [sys.executable, "-m", "train", *sys.argv[1:]])
+said = b""
+while b"http://" not in said:
+    said += os.read(terminal, 1000)
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    command = [sys.executable, "-c", program, "serve", "--model", str(folder), "--port", "0"]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

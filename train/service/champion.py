@@ -94,8 +94,10 @@ def _in_database(path: Path, alias: str) -> str | None:
 
 def _at_server(uri: str, alias: str) -> str | None:
     query = urllib.parse.urlencode({"name": tracking.REGISTERED, "alias": alias})
-    address = f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias?{query}"
-    request = urllib.request.Request(address, headers=_credentials())  # noqa: S310 - http or https
+    scheme, _, rest = uri.rstrip("/").partition("://")
+    login, _, server = rest.rpartition("@")
+    address = f"{scheme}://{server}/api/2.0/mlflow/registered-models/alias?{query}"
+    request = urllib.request.Request(address, headers=_credentials(login))  # noqa: S310 - http or https
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
             return str(json.load(response)["model_version"]["version"])
@@ -107,14 +109,13 @@ def _at_server(uri: str, alias: str) -> str | None:
         raise RegistryError(type(error).__name__) from None
 
 
-def _credentials() -> dict[str, str]:
-    """Return the header for what MLflow's own variables say."""
+def _credentials(login: str) -> dict[str, str]:
+    """Return the header for what MLflow's own variables say, or else the address itself (``name:password``)."""
     if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
     name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
-    if name and password:
-        return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
-    return {}
+    pair = f"{name}:{password}" if name and password else urllib.parse.unquote(login)
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"} if pair else {}
 
 
 def _elsewhere(address: str | None) -> Found:

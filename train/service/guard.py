@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from http import HTTPMethod
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -32,6 +33,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_METHODS = frozenset(HTTPMethod)
 #: What needs no token: the page, which asks for one; the document of the API; whether the server is there.
 OPEN = frozenset(
     "/ /icon.svg /style.css /reader.js /takeaway.js /words.js /example.txt /docs /openapi.json "
@@ -57,6 +59,10 @@ class Watchman:
             return
         started = time.perf_counter()
         status = 0
+        # A method that HTTP does not know is a text that a client wrote.
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        if method == "HEAD":  # the server that called leaves the body out
+            scope = {**scope, "method": "GET"}
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -75,10 +81,10 @@ class Watchman:
                 await unexpected(error).response()(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
-            # The template of the route: a path is a text that a client wrote.
+            # The template of the route: so is a path.
             route = getattr(scope.get("route"), "path", None) or scope.get("selon.route") or "other"
             self.metrics.request(route, status, seconds)
-            _log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
+            _log.info("%s %s %d %.0f ms", method, route, status, 1000 * seconds)
 
 
 class Gate:
@@ -120,7 +126,7 @@ class Intake:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a request whole and pass it on, or say why not."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http" or scope["method"] == "GET":
             await self.app(scope, receive, send)
             return
         scope["selon.route"] = "refused"

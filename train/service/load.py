@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from train.schema import SelonError
 from train.service.server import is_loopback
+from train.service.settings import read_token
 
 _TIMES = (1, 2, 10)
 _CLIENTS = 4
@@ -29,6 +31,8 @@ _CLIENTS = 4
 _TOLERANCE = 1e-3
 #: No more requests than this are on the way at one time; a client has its limits too.
 _ON_THE_WAY = 500
+_LOG = "look at its log"
+_REMEDIES = {401: "name the file of its token with --token-file", 429: "wait until others are done with it"}
 
 
 @dataclass
@@ -86,7 +90,7 @@ class Load:
         capacity = await self._closed()
         rate = len(capacity.right) / capacity.seconds
         if not rate:
-            raise SelonError("the server answered nothing at rest; look at its log")
+            raise SelonError(f"the server answered nothing at rest; {_LOG}")
         return [capacity, *[await self._open(times, rate) for times in _TIMES]]
 
     async def _get(self, path: str) -> str:
@@ -169,7 +173,11 @@ async def measure(address: str, seconds: float, token: str | None = None) -> lis
     """Return what the server at ``address`` did under each load, each for ``seconds``; SelonError off loopback."""
     if not address.startswith(("http://", "https://")):
         raise SelonError(f"{address}: write the whole address, http:// first, such as http://127.0.0.1:8000")
-    if not is_loopback(urlsplit(address).hostname or ""):
+    try:
+        host, _ = (parts := urlsplit(address)).hostname, parts.port
+    except ValueError as error:
+        raise SelonError(f"{address}: no address ({error}); write one such as http://127.0.0.1:8000") from None
+    if not is_loopback(host or ""):
         raise SelonError(f"{address}: only a server on this machine (127.0.0.1) is put under load")
     try:
         import httpx2
@@ -180,6 +188,9 @@ async def measure(address: str, seconds: float, token: str | None = None) -> lis
     async with httpx2.AsyncClient(base_url=address, headers=headers, timeout=60, limits=limits) as client:
         try:
             return await Load(client, seconds).run()
+        except httpx2.HTTPStatusError as error:
+            status = error.response.status_code
+            raise SelonError(f"{address}: it answers {status}; {_REMEDIES.get(status, _LOG)}") from None
         except httpx2.HTTPError as error:
             raise SelonError(f"{address}: no server there that answers ({type(error).__name__})") from None
 
@@ -199,10 +210,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m train.service.load", description=(__doc__ or "").split(":")[0])
     parser.add_argument("address", help="http://127.0.0.1:PORT")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load (default 10)")
-    parser.add_argument("--token", help="where the server wants one")
+    parser.add_argument("--token-file", type=Path, help="as `selon serve` has it")
     arguments = parser.parse_args()
     try:
-        phases = asyncio.run(measure(arguments.address, arguments.seconds, arguments.token))
+        token = read_token(arguments.token_file).get_secret_value() if arguments.token_file else None
+        phases = asyncio.run(measure(arguments.address, arguments.seconds, token))
     except SelonError as error:
         print(f"selon: {error}", file=sys.stderr)
         sys.exit(2)

@@ -33,7 +33,7 @@ def install(app: FastAPI) -> None:
     def docs(request: Request) -> Response:
         return Response(docs_page(app.openapi()), media_type="text/html; charset=utf-8")
 
-    app.add_api_route("/docs", docs, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
 
 
 def _add_file(app: FastAPI, address: str, content: bytes, media_type: str) -> None:
@@ -45,7 +45,7 @@ def _add_file(app: FastAPI, address: str, content: bytes, media_type: str) -> No
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers, media_type=media_type)
 
-    app.add_api_route(address, answer, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route(address, answer, methods=["GET"], include_in_schema=False)
 
 
 def docs_page(document: dict[str, Any]) -> str:

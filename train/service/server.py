@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -11,11 +13,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from train.schema import SelonError
 from train.service.app import create_app
 from train.service.served import Keeper
 from train.service.settings import ServiceSettings
+
+#: Seconds after which a connection that says nothing is closed.
+_SILENCE = 15
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, except that a connection which never asks for anything is closed like one that asks no more."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        wait, close = self.timeout_keep_alive, self.timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(wait, close)
 
 
 class _Server(uvicorn.Server):
@@ -49,7 +64,9 @@ def is_loopback(host: str) -> bool:
 
 
 def serve(model: str | None, host: str, port: int, settings: ServiceSettings, tell: Callable[[str], Any]) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish what was begun; SIGHUP opens the model anew.
+    """Serve until SIGTERM or Ctrl-C, then finish what was begun.
+
+    SIGHUP opens the model anew; where it says that the terminal was closed, it ends the server.
 
     Parameters
     ----------
@@ -78,15 +95,34 @@ def serve(model: str | None, host: str, port: int, settings: ServiceSettings, te
             access_log=False,  # ours names routes, not what clients wrote
             server_header=False,
             timeout_graceful_shutdown=int(settings.deadline) + 1,
-            timeout_keep_alive=15,
+            timeout_keep_alive=_SILENCE,
+            http=_Protocol,
             h11_max_incomplete_event_size=64 * 1024,
             ws="none",
         )
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda number, frame: keeper.ask())
         shown, number = bound.getsockname()[:2]
         address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}"
-        _Server(config, lambda: tell(address)).run([bound])
+        server = _Server(config, lambda: tell(address))
+        if hasattr(signal, "SIGHUP"):
+            attended = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
+
+            def hang_up(number: int, frame: Any) -> None:
+                if attended and not _has_terminal():
+                    server.handle_exit(number, frame)
+                else:
+                    keeper.ask()
+
+            signal.signal(signal.SIGHUP, hang_up)
+        server.run([bound])
+
+
+def _has_terminal() -> bool:
+    """Return whether somebody sits before this process, and could still see what it says."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _bind(host: str, port: int) -> socket.socket:
