@@ -99,7 +99,6 @@ def test_an_altered_or_missing_file_is_refused(saved: Path, name: str) -> None:
     content[0] ^= 1
     (saved / name).write_bytes(bytes(content))
     assert refusal(saved) == f"{name}: altered since the model was saved; get the model again"
-    assert read_bundle(saved, verify=False).name == "essai"
     (saved / name).unlink()
     assert refusal(saved) == f"{name}: missing from the saved model; get the model again"
 

@@ -67,7 +67,7 @@ def test_the_table_has_a_column_a_model_and_the_difference() -> None:
 def test_differing_sentences_are_those_where_the_labels_differ() -> None:
     found, articles = _world(6, {"one": 0.5, "other": 0.0})
     for row in compare(found, articles, "toy").differing:
-        assert row["one"] != row["other"] == row["gold"]
+        assert row["labels"]["one"] != row["labels"]["other"] == row["gold"]
         assert row["text"] == "cdab"[row["sentence"]]
 
 
@@ -122,7 +122,7 @@ def test_two_models_of_one_name_keep_their_columns_apart(copied: dict[str, Path]
 
 
 def _kept(path: Path, found: Contestant, articles: list[Article]) -> Path:
-    path.write_text(json.dumps(predictions_of(articles, found.probabilities)), encoding="utf-8")
+    path.write_text(json.dumps(predictions_of(articles, found.probabilities, "1/2")), encoding="utf-8")
     return path
 
 
@@ -152,3 +152,17 @@ def test_runs_on_other_articles_are_refused(change: str, tmp_path: Path, rows: C
     (tmp_path / "2.json").write_text(json.dumps(kept))
     with pytest.raises(SelonError, match="not cross-validated on the same labelled articles"):
         from_predictions([("one", "runs:/1", first), ("other", "runs:/2", tmp_path / "2.json")])
+
+
+def test_runs_that_were_taught_by_other_articles_are_refused(tmp_path: Path) -> None:
+    found, articles = _world(12, {"one": 0.5, "other": 0.0})
+    first = _kept(tmp_path / "1.json", found[0], articles)
+    kept = json.loads(first.read_text())
+    (tmp_path / "2.json").write_text(json.dumps([row | {"fold": "1/4"} for row in kept]))
+    files = [("one", "runs:/1", first), ("other", "runs:/2", tmp_path / "2.json")]
+    with pytest.raises(SelonError, match="not taught by the same articles"):
+        from_predictions(files)
+    for row in kept:
+        del row["fold"]  # as earlier versions wrote them
+    (tmp_path / "2.json").write_text(json.dumps(kept))
+    assert len(from_predictions(files)[0]) == 2

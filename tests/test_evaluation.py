@@ -65,8 +65,8 @@ def test_the_most_confident_mistake_comes_first() -> None:
 
 
 def test_what_a_run_keeps_holds_no_text() -> None:
-    kept = predictions_of(ARTICLES, GIVEN)
-    assert [set(row) for row in kept] == [{"article_id", "content", "stratum", "gold", "probabilities"}] * 2
+    kept = predictions_of(ARTICLES, GIVEN, "1/2")
+    assert [set(row) for row in kept] == [{"article_id", "content", "fold", "stratum", "gold", "probabilities"}] * 2
     assert np.allclose(kept[1]["probabilities"], GIVEN[1], atol=1e-5)
     assert "denial." not in json.dumps(kept)
 

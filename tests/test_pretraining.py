@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from train.config_file import load_config
-from train.pretraining import PretrainConfig, export, latest_checkpoint, prepare, pretrain
+from train.pretraining import PretrainConfig, checkpoints, export, prepare, pretrain
 from train.pretraining.packing import PackedText, mask_words, word_starts
 from train.pretraining.pieces import EOS, MASK, SPECIAL_TOKENS, load_tokenizer, read_shards
 from train.pretraining.settings import SourceConfig
@@ -249,8 +252,8 @@ def _exported_folder_loads(output: Path) -> None:
 
 
 def _state_of_checkpoints(root: Path, work: Path) -> None:
-    config = _config(root)
-    checkpoint = latest_checkpoint(config)
+    checkpoint = checkpoints.last_verified(work / "checkpoints")
+    assert checkpoint is not None
     assert export(checkpoint, root / "again").is_dir()
     with pytest.raises(SelonError, match="other settings"):
         pretrain(_config(root, "masked.learning_rate=1e-3"), resume=True, progress=False)
@@ -263,7 +266,7 @@ def _state_of_checkpoints(root: Path, work: Path) -> None:
         pytest.warns(UserWarning, match="passed over"),
         pytest.raises(SelonError, match="none of its checkpoints is intact"),
     ):
-        latest_checkpoint(config)
+        checkpoints.last_verified(work / "checkpoints")
 
 
 def test_work_folder_of_other_text_is_refused(root: Path, work: Path) -> None:
@@ -310,3 +313,32 @@ def test_bad_sources_name_the_place(root: Path, name: str, content: bytes | None
 def test_unsound_configs_are_refused(root: Path, override: str) -> None:
     with pytest.raises(SelonError):
         _config(root, override)
+
+
+def test_an_interrupted_pretraining_goes_on_in_its_own_run(
+    root: Path, work: Path, selon: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train import tracking
+    from train.pretraining import masked
+
+    short = ["work_dir=short", "output=short-encoder", "masked.max_tokens=2048", "masked.checkpoint_minutes=1e-9"]
+    refused = selon("pretrain", "config.yaml", "sources=[{path: none.txt, description: x}]", *short)
+    assert refused.code == 2
+    assert not (root / "mlruns/mlflow.db").exists()
+    shutil.copytree(work, root / "short", ignore=shutil.ignore_patterns("checkpoints*"), dirs_exist_ok=True)
+    step = masked._Run._step
+
+    def die(run: Any, length: int) -> Any:
+        if run.state.step == 2:
+            raise KeyboardInterrupt
+        return step(run, length)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(masked._Run, "_step", die)
+        assert selon("pretrain", "config.yaml", *short).code == 130
+    assert selon("pretrain", "config.yaml", "--resume", *short).code == 0
+    assert (root / "short-encoder/model.safetensors").is_file()
+    (run,) = tracking._client().search_runs(
+        [tracking._client().get_experiment_by_name(tracking.EXPERIMENT).experiment_id]
+    )
+    assert run.info.status == "FINISHED"

@@ -100,7 +100,7 @@ def test_a_folder_that_is_gone_is_not_remembered(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracking, "_folder_of", lambda version: tmp_path)
-    state = tracking._registry_state("models:/selon/1")
+    state = tracking._registry_state()
     tracking._remember("models:/selon/1", state, tmp_path / "gone")
     assert tracking.resolve("models:/selon/1") == tmp_path
     (trained / "mlruns/resolved.json").write_text("{", encoding="utf-8")  # nor is a broken memory fatal

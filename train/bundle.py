@@ -102,7 +102,7 @@ def write_manifest(folder: Path, bundle: Bundle) -> Bundle:
     return complete
 
 
-def read_bundle(folder: Path, verify: bool = True) -> Bundle:
+def read_bundle(folder: Path) -> Bundle:
     """Read and check a saved model.
 
     Raises
@@ -116,7 +116,7 @@ def read_bundle(folder: Path, verify: bool = True) -> Bundle:
         graphs = {path.relative_to(folder).as_posix() for path in folder.rglob("*.onnx")}
         for stray in sorted(graphs - set(bundle.files)):
             raise SelonError(f"{folder / stray}: is no part of the saved model; take it out")
-        for name, digest in bundle.files.items() if verify else ():
+        for name, digest in bundle.files.items():
             path = folder / name
             if not path.is_file():
                 raise SelonError(f"{path}: missing from the saved model; get the model again")
@@ -147,6 +147,11 @@ def _read_manifest(folder: Path) -> Bundle:
     if bundle.labels != LABELS:
         raise SelonError(f"{manifest}: labels {', '.join(bundle.labels)} are not selon's; train it again")
     return bundle
+
+
+def saved_model(folder: Path) -> Path | None:
+    """Return the saved model that lies in ``folder``, or that ``folder`` is a member of; None where it is neither."""
+    return next((place for place in (folder, folder.parent) if (place / MANIFEST).is_file()), None)
 
 
 def bundle_sha256(folder: Path) -> str:

@@ -117,13 +117,17 @@ def pretrain(
     """Pre-train a compact encoder from text."""
     from train import tracking
     from train.config_file import load_config
-    from train.pretraining import PretrainConfig
-    from train.pretraining import pretrain as run_pretraining
+    from train.pretraining import PretrainConfig, learn, prepare
 
     resolved = load_config(config, PretrainConfig, overrides or ())
-    with tracking.run(f"pretrain-{resolved.name}", {"family": "encoder"}) as run:
-        tracking.log_parameters(resolved.model_dump(mode="json"))
-        folder = run_pretraining(resolved, resume=resume, log=run.progress)
+    work = prepare(resolved, fresh=not resume)  # before there is a run that could fail by it
+    known = work / "run"  # one learning curve, however often it was interrupted
+    interrupted = tracking.known_run(known.read_text()) if resume and known.is_file() else None
+    with tracking.run(f"pretrain-{resolved.name}", {"family": "encoder"}, resume=interrupted) as run:
+        if not interrupted:
+            tracking.log_parameters(resolved.model_dump(mode="json"))
+            known.write_text(run.id)
+        folder = learn(resolved, work, resume=resume, log=run.progress)
     said = f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}"
     out.print(said, markup=False, highlight=False, soft_wrap=True)
 
@@ -471,8 +475,10 @@ def _articles(on: list[str] | None, press: str | None) -> tuple[list[Article], s
     from train.corpus import read_all
 
     paths = [Path(path).resolve() for path in on] if on else [project_path(path) for path in HELD_OUT]
-    name = "+".join(f"{path.parent.name}-{path.stem}" if path.suffix else path.name for path in paths)
-    return read_all(paths, press), name if on else "held-out"
+    # A folder named as a split would take the place of the training's own figures.
+    short = [path.is_dir() and path.name not in ("train", "validation", "test") for path in paths]
+    names = [path.name if one else f"{path.parent.name}-{path.stem}" for path, one in zip(paths, short, strict=True)]
+    return read_all(paths, press), "+".join(names) if on else "held-out"
 
 
 def _split_files(paths: list[Path]) -> list[Path]:

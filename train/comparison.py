@@ -81,6 +81,11 @@ def from_predictions(files: Sequence[tuple[str, str, Path]]) -> tuple[list[Conte
                 f"{name} and {first_name} were not cross-validated on the same labelled articles: "
                 "run both with the same data.train, for as many folds"
             )
+        if any(a.get("fold") != b.get("fold") for a, b in zip(rows, first, strict=True) if a.keys() == b.keys()):
+            raise SelonError(
+                f"{name} and {first_name} were not taught by the same articles: cross-validate both with the same "
+                "number of folds and seed"
+            )
     articles = [_without_text(row["article_id"], row["gold"], row["stratum"]) for row in first]
     found = []
     for name, rows in runs:
@@ -217,7 +222,7 @@ def _differing(models: Sequence[Contestant], articles: Sequence[Article]) -> lis
                         "sentence": i,
                         "text": article.sentence_texts[i],
                         "gold": gold,
-                        **{model.name: label for model, label in zip(models, given, strict=True)},
+                        "labels": {model.name: label for model, label in zip(models, given, strict=True)},
                     }
                 )
     return rows

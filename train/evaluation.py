@@ -232,6 +232,8 @@ def report_table(report: Report) -> Table:
         lines.append(f"to re-read {report.review_share:.0%}")
     if report.end_to_end is not None:
         lines.append(f"macro-F1 with selon's own sentences {report.end_to_end:.3f}")
+    if report.articles < metrics.FEW_ARTICLES:
+        lines.append("too few articles for intervals")
     table.caption = " · ".join(lines)
     return table
 
@@ -280,12 +282,15 @@ def _figure() -> Figure:
     return Figure(figsize=(5.5, 5), layout="constrained")
 
 
-def predictions_of(articles: Sequence[Article], probabilities: Sequence[Probabilities]) -> list[dict[str, Any]]:
-    """Return what a run keeps of its predictions: ids, content keys, gold and probabilities, never text."""
+def predictions_of(
+    articles: Sequence[Article], probabilities: Sequence[Probabilities], fold: str
+) -> list[dict[str, Any]]:
+    """Return what a run keeps of a fold's predictions: ids, content keys, gold and probabilities, never text."""
     return [
         {
             "article_id": article.id,
             "content": content_key(article),
+            "fold": fold,
             "stratum": article.stratum,
             "gold": list(article.labels or ()),
             "probabilities": np.round(rows, 5).tolist(),

@@ -17,6 +17,8 @@ Labels = NDArray[np.int64]
 N_LABELS = len(LABELS)
 #: Fewer sentences of a label than this and its interval means little.
 FEW = 30
+#: Fewer articles than this and no interval means anything.
+FEW_ARTICLES = 5
 RESAMPLES = 2000
 #: How often the labels occur in randomly drawn articles: the random stratum of data/press/train.jsonl.
 NATURAL_SHARES = np.array([0.2482, 0.0134, 0.3043, 0.4340])
@@ -64,8 +66,8 @@ def precision_recall(table: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDA
 
 
 def macro_f1(table: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mean F1 over the labels that occur, in gold or predictions, of each confusion (…, 4, 4)."""
-    present = (table.sum(-1) + table.sum(-2)) > 0
+    """Return the mean F1 over the labels that occur in gold of each confusion (…, 4, 4)."""
+    present = table.sum(-1) > 0
     mean: NDArray[np.float64] = (f1_scores(table) * present).sum(-1) / np.maximum(present.sum(-1), 1)
     return mean
 
@@ -78,11 +80,16 @@ def confusions_by_article(gold: Labels, predicted: Labels, owner: Labels) -> NDA
 
 
 def _resampled(by_article: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return summed confusions, shape (RESAMPLES, 4, 4), of articles drawn with replacement."""
+    """Return summed confusions, shape (about RESAMPLES, 4, 4), of articles drawn with replacement.
+
+    Draws that miss a label are left out: without it macro-F1 would be another figure.
+    """
     articles = len(by_article)
     weights = np.random.default_rng(seed).multinomial(articles, np.full(articles, 1 / articles), RESAMPLES)
     summed: NDArray[np.int64] = (weights @ by_article.reshape(articles, -1)).reshape(-1, N_LABELS, N_LABELS)
-    return summed
+    there, drawn = by_article.sum((0, 2)) > 0, summed.sum(2) > 0
+    whole = (drawn == there).all(1)
+    return summed[whole] if whole.any() else summed
 
 
 def _interval(value: float, draws: NDArray[np.float64]) -> Interval:

@@ -224,6 +224,17 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
         ) from None
 
 
+def known_run(run_id: str) -> str | None:
+    """Return a run's id if MLflow still has it, None where it is gone or deleted."""
+    client = _client()
+    try:
+        return run_id if client.get_run(run_id).info.lifecycle_stage == "active" else None
+    except _faults() as error:
+        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise SelonError(f"{_place()}: MLflow cannot be used there ({_reason(error)})") from None
+
+
 @contextmanager
 def reopen(run_id: str) -> Iterator[Run]:
     """Give a finished run to add to; it stays finished, whatever happens."""
@@ -241,14 +252,14 @@ def log_parameters(tree: Mapping[str, Any]) -> None:
     mlflow.log_params(dict(_flat(tree)))
 
 
-def log_dataset(name: str, rows: Sequence[Mapping[str, Any]], digest: str, source: str, context: str) -> None:
+def log_dataset(name: str, rows: Sequence[Mapping[str, Any]], digest: str, source: str) -> None:
     """Log what the run read as an MLflow dataset input (article ids and label counts, never text)."""
     import mlflow
     import pandas as pd
 
     # A local path is described as such; MLflow warns that it cannot tell the scheme.
     data = mlflow.data.from_pandas(pd.DataFrame(rows), source=source, name=name, digest=digest[:8])
-    mlflow.log_input(data, context=context)
+    mlflow.log_input(data, context=name)
 
 
 def log_model(folder: Path) -> str:
@@ -259,7 +270,7 @@ def log_model(folder: Path) -> str:
     import mlflow
 
     client = mlflow.MlflowClient()
-    made = client.search_model_versions(f"run_id='{mlflow.active_run().info.run_id}'")
+    made = _versions_of(client, mlflow.active_run().info.run_id)
     uri = "" if made else _log_pyfunc(folder)
     # MLflow prints what it registers, past its own logging.
     with _locked(), redirect_stderr(io.StringIO()):
@@ -267,6 +278,12 @@ def log_model(folder: Path) -> str:
         if CHAMPION not in client.get_registered_model(REGISTERED).aliases:
             client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
     return str(version.version)
+
+
+def _versions_of(client: Any, run_id: str | None) -> Sequence[Any]:
+    """Return what a run registered here; its model may have other names too."""
+    found: Sequence[Any] = client.search_model_versions(f"name='{REGISTERED}' and run_id='{run_id}'")
+    return found
 
 
 def _log_pyfunc(folder: Path) -> str:
@@ -356,7 +373,7 @@ def resolve(address: str | None) -> Path:
         return Path(address)
     if address is None and _own() and not _database().is_file():
         return _shipped()
-    state = _registry_state(address)  # before looking: whatever happens meanwhile makes the answer stale
+    state = _registry_state()  # before looking: whatever happens meanwhile makes the answer stale
     folder = _recall(address, state)
     if folder is None:
         version = champion() if address is None else _version_of(address)
@@ -380,7 +397,7 @@ def _version_of(address: str) -> str:
     import mlflow
 
     try:
-        versions = client.search_model_versions(f"run_id='{run_of(address)}'")
+        versions = _versions_of(client, run_of(address))
     except mlflow.exceptions.MlflowException:
         versions = []
     if not versions:
@@ -398,8 +415,8 @@ def _folder_of(version: str) -> Path:
         if uri.startswith("file:"):
             folder = Path(mlflow.artifacts.download_artifacts(uri))  # the place itself, nothing is copied
         else:
-            server = hashlib.sha256(tracking_uri().encode()).hexdigest()[:8]
-            folder = _home() / "downloads" / f"{server}-{version}"
+            # By its own address: a registry made anew may count from 1 again.
+            folder = _home() / "downloads" / hashlib.sha256(f"{tracking_uri()} {uri}".encode()).hexdigest()[:16]
             if not folder.is_dir():
                 with whole_folder(folder) as work:
                     mlflow.artifacts.download_artifacts(uri, dst_path=str(work))
@@ -415,16 +432,15 @@ def _database() -> Path:
     return _home() / "mlflow.db"
 
 
-def _registry_state(address: str | None) -> str | None:
+def _registry_state() -> str | None:
     """Name the state of the registry that an answer holds for; None where there is no telling.
 
-    An alias in the project's own database moves only when the file changes. A server gives no such sign, but
-    there a version is a version for good.
+    The project's own database changes only when the file does. A server gives no such sign.
     """
-    if _own():
-        stat = _database().stat() if _database().is_file() else None
-        return f"{tracking_uri()} {stat and (stat.st_mtime_ns, stat.st_size)}"
-    return tracking_uri() if registered(address)[0] else None
+    if not _own():
+        return None
+    stat = _database().stat() if _database().is_file() else None
+    return f"{tracking_uri()} {stat and (stat.st_mtime_ns, stat.st_size)}"
 
 
 def has_registry() -> bool:
@@ -434,7 +450,7 @@ def has_registry() -> bool:
 
 def recall(address: str | None) -> Path | None:
     """Return the folder that ``resolve`` would return, where it is known without asking MLflow."""
-    return _recall(address, _registry_state(address))
+    return _recall(address, _registry_state())
 
 
 def _recall(address: str | None, state: str | None) -> Path | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -162,22 +163,28 @@ def cross_validate(config: TrainConfig, folds: int, resume: bool = False) -> tup
     parts = _folds(data.train, folds, config.seed)
     held: list[Article] = []
     predicted: list[Probabilities] = []
+    rows: list[dict[str, Any]] = []
     name, tags = f"{config.name}-cv{folds}", {"family": config.model.kind, "folds": str(folds)}
     with _tracked(config, name, tags, data, first.start(), resume) as (run, checkpoints):
         for fold, (rest, out) in enumerate(parts):
             held += out
             kept = checkpoints / f"fold-{fold}.npy"
-            if resume and kept.is_file():
-                predicted += split_by_article(np.load(kept, allow_pickle=False), out)
+            known = resume and kept.is_file()
+            if known:
+                found = split_by_article(np.load(kept, allow_pickle=False), out)
+            else:
+                unlabelled = without_reprints(data.unlabelled, out)
+                fitting = Fitting(config.seed, checkpoints, resume, run.progress, unlabelled).part(kept.stem)
+                found = _predict_fold(config, rest, data.validation, out, fitting, kept)
+            predicted += found
+            rows += predictions_of(out, found, f"{fold + 1}/{folds}")
+            if known:
                 continue
-            unlabelled = without_reprints(data.unlabelled, out)
-            fitting = Fitting(config.seed, checkpoints, resume, run.progress, unlabelled).part(kept.stem)
-            predicted += _predict_fold(config, rest, data.validation, out, fitting, kept)
             so_far = summarise(held, predicted, "cross-validation")
             run.progress({"cross-validation/f1_macro_so_far": so_far.f1["macro"].value}, fold)
             # After each fold: one that is stopped can be compared with another that stopped there.
-            run.draft(predictions_of(held, predicted), tracking.PREDICTIONS)
-        run.json(predictions_of(held, predicted), tracking.PREDICTIONS)
+            run.draft(rows, tracking.PREDICTIONS)
+        run.json(rows, tracking.PREDICTIONS)
         pooled, by_file = summarise(held, predicted, "cross-validation"), [*_by_file(files["train"], held, predicted)]
         log_report(run, held, predicted, pooled)
         for report in by_file:
@@ -308,7 +315,7 @@ def _log_inputs(config: TrainConfig, data: Data, run: tracking.Run) -> None:
     for name, articles in vars(data).items():
         rows = [{"article_id": a.id, "sentences": len(a), **Counter(a.labels or ())} for a in articles]
         if rows:
-            tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)), name)
+            tracking.log_dataset(name, rows, fingerprint(articles), ",".join(getattr(config.data, name)))
 
 
 @contextmanager

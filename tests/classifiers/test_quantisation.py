@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from train.bundle import Bundle, read_bundle, write_manifest
 from train.classifiers import quantisation
+from train.classifiers.base import Fitting
 from train.classifiers.camembert import GRAPH, INT8_GRAPH, CamembertClassifier
 from train.config import CamembertConfig, InputConfig
 from train.corpus import read_articles
@@ -109,3 +110,16 @@ def test_untrained_models_are_whole(encoders: Path, tmp_path: Path) -> None:
     assert isinstance(opened.classifier, CamembertClassifier)
     with pytest.raises(SelonError, match="there is no such encoder"):
         save_untrained(tmp_path / "none", tmp_path / "n", "n", InputConfig())
+
+
+def test_a_training_ends_with_both_graphs(
+    parts: tuple[Path, Bundle, list[Article]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, bundle, validation = parts
+    assert isinstance(bundle.model, CamembertConfig)
+    monkeypatch.setattr(quantisation, "AGREEMENT", 0.0)
+    monkeypatch.setattr(quantisation, "F1_LOSS", 1.0)
+    model = bundle.model.model_copy(update={"int8": True, "epochs": 1})
+    classifier = CamembertClassifier(model, bundle.input).fit(validation, validation, Fitting(13, tmp_path))
+    assert classifier.int8 is not None
+    assert classifier.precision == "int8"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -20,7 +21,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from train.bundle import MANIFEST, Int8Check, hashes, read_bundle
+from train.bundle import Int8Check, hashes, read_bundle, saved_model
 from train.classifiers.base import DEFAULT, Classifier, Fitting, Runtime, split_by_article
 from train.config import CamembertConfig, InputConfig, project_path
 from train.inputs import build_inputs
@@ -36,6 +37,8 @@ INT8_GRAPH = "model.int8.onnx"
 _BATCH_TOKENS = 1024
 #: Articles that are tokenised together: a tokenised sentence is large.
 _ARTICLES_AT_ONCE = 200
+#: How to cut is a setting of the tokenizer, and a server may ask from several threads (MLflow's does).
+_TRUNCATING = threading.Lock()
 
 
 class Encoded(NamedTuple):
@@ -47,16 +50,17 @@ class Encoded(NamedTuple):
 
 def encode(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], max_length: int) -> list[Encoded]:
     """Tokenise (text, pair) inputs of at most ``max_length`` tokens; the context gives way to the sentence."""
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
     room = max_length - tokenizer.num_special_tokens_to_add(True)
-    lengths = [len(e.ids) for e in tokenizer.encode_batch([text for text, _ in pairs], add_special_tokens=False)]
-    alone = [not pair or length >= room for (_, pair), length in zip(pairs, lengths, strict=True)]
-    tokenizer.enable_truncation(max_length, strategy="only_first")
-    singles = iter(tokenizer.encode_batch([text for (text, _), one in zip(pairs, alone, strict=True) if one]))
-    tokenizer.enable_truncation(max_length, strategy="only_second")
-    doubles = iter(tokenizer.encode_batch([pair for pair, one in zip(pairs, alone, strict=True) if not one]))
-    tokenizer.no_truncation()
+    with _TRUNCATING:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        lengths = [len(e.ids) for e in tokenizer.encode_batch([text for text, _ in pairs], add_special_tokens=False)]
+        alone = [not pair or length >= room for (_, pair), length in zip(pairs, lengths, strict=True)]
+        tokenizer.enable_truncation(max_length, strategy="only_first")
+        singles = iter(tokenizer.encode_batch([text for (text, _), one in zip(pairs, alone, strict=True) if one]))
+        tokenizer.enable_truncation(max_length, strategy="only_second")
+        doubles = iter(tokenizer.encode_batch([pair for pair, one in zip(pairs, alone, strict=True) if not one]))
+        tokenizer.no_truncation()
     whole = max_length - tokenizer.num_special_tokens_to_add(False)
     return [
         Encoded(next(singles if one else doubles), length > whole) for one, length in zip(alone, lengths, strict=True)
@@ -114,9 +118,8 @@ class CamembertClassifier(Classifier):
     @cached_property
     def known(self) -> set[str]:
         """What the encoders have learned from, where they are saved models that are trained further; read once."""
-        folders = [project_path(name) for name in self._local()]
-        saved = [read_bundle(folder) for folder in folders if (folder / MANIFEST).is_file()]
-        return {key for bundle in saved for key in bundle.trained_on}
+        saved = [saved_model(project_path(name)) for name in self._local()]
+        return {key for folder in saved if folder for key in read_bundle(folder).trained_on}
 
     def _local(self) -> list[str]:
         models = [model for model in (self.model, self.model.teacher) if isinstance(model, CamembertConfig)]
@@ -151,7 +154,7 @@ class CamembertClassifier(Classifier):
         opened = self._ready()
         if opened.graph == GRAPH:
             return self.predict_proba(articles)
-        return type(self)(self.model, self.inputs)._open(opened.folder, opened.runtime, GRAPH).predict_proba(articles)
+        return self.reference(opened.folder, self.model, self.inputs, opened.runtime).predict_proba(articles)
 
     @property
     def precision(self) -> str:
@@ -197,6 +200,11 @@ class CamembertClassifier(Classifier):
     def load(cls, folder: Path, model: CamembertConfig, inputs: InputConfig, runtime: Runtime = DEFAULT) -> Self:
         """Open the graph and the tokenizer of a saved model: on a CPU the int8 graph where there is one."""
         return cls(model, inputs)._open(folder, runtime)
+
+    @classmethod
+    def reference(cls, folder: Path, model: CamembertConfig, inputs: InputConfig, runtime: Runtime = DEFAULT) -> Self:
+        """Open the fp32 graph, whatever lies beside it."""
+        return cls(model, inputs)._open(folder, runtime, GRAPH)
 
     def _open(self, folder: Path, runtime: Runtime = DEFAULT, graph: str | None = None) -> Self:
         if graph is None:

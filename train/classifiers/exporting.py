@@ -90,7 +90,7 @@ def verify(
     model: PreTrainedModel, folder: Path, config: CamembertConfig, inputs: InputConfig, articles: Sequence[Article]
 ) -> None:
     """Refuse a graph whose logits are not PyTorch's."""
-    classifier = CamembertClassifier.load(folder, config, inputs)
+    classifier = CamembertClassifier.reference(folder, config, inputs)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     pairs = [pair for article in articles for pair in build_inputs(article, inputs)]
     encodings = [one.encoding for one in encode(tokenizer, pairs, config.max_length)]

@@ -13,7 +13,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from train.bundle import MANIFEST
+from train.bundle import saved_model
 from train.classifiers.dropout import draw_bytes
 from train.classifiers.exporting import has_types
 from train.classifiers.first_place import read_first_place
@@ -37,7 +37,10 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     name = str(local) if local.is_dir() else config.encoder
     if not local.is_dir() and (config.encoder.count("/") != 1 or config.encoder.startswith(("data/", "mlruns/", "."))):
         raise SelonError(f"{local}: there is no such encoder; `selon pretrain` makes one")
-    options: dict[str, Any] = {"revision": config.revision} if config.revision else {}
+    if config.revision and local.is_dir():
+        raise SelonError(f"model.revision: {local} is a folder, which has none; leave it out")
+    # Left open, transformers would ask at the terminal, and run the code of whoever made the model.
+    options: dict[str, Any] = {"trust_remote_code": False, "revision": config.revision or "main"}
     # On a CPU plain attention trains faster than scaled_dot_product_attention (measured at 4 x 256).
     attention = {} if torch.accelerator.is_available() else {"attn_implementation": "eager"}
     try:
@@ -69,7 +72,7 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
         # Some WordPiece tokenizers number the two texts all the same; such a model would fail on it elsewhere.
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
     # A saved model that is trained further has a first place of its own, and a head.
-    if config.start_from_mask and not (local / MANIFEST).is_file():
+    if config.start_from_mask and not saved_model(local):
         pieces = model.get_input_embeddings().weight
         with torch.no_grad():
             pieces[tokenizer.cls_token_id] = pieces[tokenizer.mask_token_id]

@@ -24,52 +24,42 @@ from train.config import project_path
 from train.pretraining.settings import ENCODER_FILES, PretrainConfig, claim_work_folder
 from train.schema import SelonError
 
-__all__ = ["PretrainConfig", "export", "latest_checkpoint", "prepare", "pretrain"]
+__all__ = ["PretrainConfig", "export", "learn", "prepare", "pretrain"]
 
 #: Receives the metrics of a moment and the optimizer step they belong to.
 Log = Callable[[dict[str, float], int], None]
 
 
 def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = True, log: Log | None = None) -> Path:
-    """Build the encoder that ``config`` describes and return its folder.
-
-    Parameters
-    ----------
-    config : PretrainConfig
-    resume : bool
-        Continue from the last checkpoint that verifies; without one, start.
-    progress : bool
-        Show a progress bar on stderr.
-    log : callable, optional
-        Called with metrics (loss in nats, tokens per second) and the step, for example MLflow's.
-
-    Raises
-    ------
-    SelonError
-        For a missing source, an output folder that holds other things, a work folder of another config, checkpoints
-        that are in the way (without ``resume``) or all altered (with it).
-    """
-    from train.pretraining.masked import train_masked
-
-    refuse_others(project_path(config.output), ENCODER_FILES)
-    work = prepare(config, progress=progress)
-    checkpoint = train_masked(config, work, resume=resume, progress=progress, log=log)
-    return export(checkpoint, project_path(config.output))
+    """Build the encoder that ``config`` describes and return its folder: ``prepare``, then ``learn``."""
+    return learn(
+        config, prepare(config, fresh=not resume, progress=progress), resume=resume, progress=progress, log=log
+    )
 
 
-def prepare(config: PretrainConfig, *, progress: bool = True) -> Path:
+def prepare(config: PretrainConfig, *, fresh: bool = False, progress: bool = True) -> Path:
     """Write text, tokenizer, shards and static vectors, as far as they are missing; return the work folder.
 
     ``plan.json``, ``summary.json``, ``tokenizer.json``, ``shards/`` and ``vectors-….npy`` are all that another
     machine needs to train: each step is skipped where its result lies there already.
+
+    Raises
+    ------
+    SelonError
+        For a missing source, an output folder that holds other things, a work folder of another config, or
+        checkpoints that are in the way of one that begins (``fresh``).
     """
     from rich.console import Console
 
+    from train.pretraining import checkpoints
     from train.pretraining.pieces import write_shards, write_tokenizer
     from train.pretraining.text import write_text
     from train.pretraining.vectors import write_vectors
 
+    refuse_others(project_path(config.output), ENCODER_FILES)
     work = claim_work_folder(config)
+    if fresh and checkpoints.any_in(folder := work / checkpoints.FOLDER):
+        raise SelonError(f"{folder}: checkpoints of an earlier run lie there; resume it or remove that folder")
     console = Console(stderr=True, quiet=not progress)
     if not (work / "shards").is_dir():
         console.print("text: reading the sources")
@@ -84,6 +74,31 @@ def prepare(config: PretrainConfig, *, progress: bool = True) -> Path:
     return work
 
 
+def learn(
+    config: PretrainConfig, work: Path, *, resume: bool = False, progress: bool = True, log: Log | None = None
+) -> Path:
+    """Train the encoder on what lies in ``work`` and return its folder.
+
+    Parameters
+    ----------
+    resume : bool
+        Continue from the last checkpoint that verifies; without one, start.
+    progress : bool
+        Show a progress bar on stderr.
+    log : callable, optional
+        Called with metrics (loss in nats, tokens per second) and the step, for example MLflow's.
+
+    Raises
+    ------
+    SelonError
+        For checkpoints of another config, or all altered, and for a training that diverges.
+    """
+    from train.pretraining.masked import train_masked
+
+    checkpoint = train_masked(config, work, resume=resume, progress=progress, log=log)
+    return export(checkpoint, project_path(config.output))
+
+
 def export(checkpoint: Path, output: Path) -> Path:
     """Write the weights of ``checkpoint`` as a Hugging Face folder (fp16, tokenizer, model card).
 
@@ -93,14 +108,3 @@ def export(checkpoint: Path, output: Path) -> Path:
     from train.pretraining.encoder import write_encoder
 
     return write_encoder(checkpoint, output)
-
-
-def latest_checkpoint(config: PretrainConfig) -> Path:
-    """Return the last checkpoint of the config's work folder that verifies; raise SelonError if there is none."""
-    from train.pretraining.checkpoints import last_verified
-
-    folder = project_path(config.work_dir) / "checkpoints"
-    checkpoint = last_verified(folder)
-    if checkpoint is None:
-        raise SelonError(f"{folder}: there is no checkpoint yet; run the pre-training first")
-    return checkpoint

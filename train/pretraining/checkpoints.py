@@ -17,6 +17,8 @@ from train.atomic import whole_folder
 from train.bundle import sha256
 from train.schema import SelonError
 
+#: In the work folder.
+FOLDER = "checkpoints"
 _FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 _KEEP = 2
 

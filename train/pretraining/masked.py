@@ -51,11 +51,9 @@ def train_masked(
     """Train until the budget is used and return the last checkpoint.
 
     On a CPU with one thread, a budget in tokens and fp32, an interrupted and resumed run ends with the same
-    bits as an uninterrupted one. Raises SelonError for checkpoints in the way or of another config.
+    bits as an uninterrupted one. Raises SelonError for checkpoints of another config.
     """
-    folder = work / "checkpoints"
-    if not resume and checkpoints.any_in(folder):
-        raise SelonError(f"{folder}: checkpoints of an earlier run lie there; resume it or remove that folder")
+    folder = work / checkpoints.FOLDER
     run = _Run(config, work)
     checkpoint = checkpoints.last_verified(folder) if resume else None
     if checkpoint is not None:
@@ -164,9 +162,7 @@ class _Run:
             steps += 1
             now = time.monotonic()
             if state.step % _REPORT_STEPS == 0:
-                loss = float(losses) / steps
-                if not math.isfinite(loss):
-                    raise SelonError(f"masked.learning_rate: the loss is {loss} at step {state.step}; take a lower one")
+                loss = self._finite(float(losses) / steps)
                 speed = steps * settings.batch_tokens / (now - reported)
                 report(
                     {"loss": loss, "learning_rate": rate, "tokens": state.tokens, "tokens_per_second": speed},
@@ -178,6 +174,7 @@ class _Run:
                 self._evaluate(report)
                 evaluated = time.monotonic()
             if now - saved > settings.checkpoint_minutes * 60:
+                self._finite(float(losses))
                 self._settle_clock()
                 checkpoints.save(folder, state, self.model, self.optimizer)
                 saved = time.monotonic()
@@ -244,10 +241,16 @@ class _Run:
                 losses.append(float(self._loss(rows, np.random.default_rng([self.seed, 2, position]))))
         self.model.train()
         state = self.state
-        state.validation_loss = loss = float(np.mean(losses))
+        state.validation_loss = loss = self._finite(float(np.mean(losses)))
         figures = {"validation_loss": loss, "validation_perplexity": math.exp(min(loss, 50))}
         state.history.append({"step": state.step, "tokens": state.tokens, "validation_loss": loss})
         report(figures, state.step)
+
+    def _finite(self, loss: float) -> float:
+        """Return a loss; SelonError where it is none, before weights are kept that are none either."""
+        if not math.isfinite(loss):
+            raise SelonError(f"masked.learning_rate: the loss is {loss} at step {self.state.step}; take a lower one")
+        return loss
 
 
 def sinusoids(length: int, size: int) -> torch.Tensor:
