@@ -209,6 +209,7 @@ def selon(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 def _enter(root: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(root)
+    patch.setattr("train.tracking._BESIDE", root)  # not the clone that these tests lie in
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "SELON_PRESS"):
         patch.delenv(name, raising=False)
 

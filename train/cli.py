@@ -87,7 +87,7 @@ def train(
         return
     if cross_validate == 1:
         raise SelonError("--cross-validate takes 2 or more folds")
-    from train import training
+    from train import tracking, training
     from train.evaluation import report_table
 
     if cross_validate:
@@ -100,8 +100,10 @@ def train(
     trained = training.train(resolved, resume)
     for report in trained.reports:
         out.print(report_table(report))
-    champion = ", the champion" if trained.champion else f"; selon promote {trained.address} makes it the champion"
-    out.print(f"\nmodel: [bold]{trained.address}[/bold]{champion}", highlight=False)
+    champion = f"the champion: it answers from now on, not {tracking.SHIPPED}"
+    if not trained.champion:
+        champion = f"`selon promote {trained.address}` makes it the champion"
+    out.print(f"\nmodel: [bold]{trained.address}[/bold], {champion}", highlight=False, soft_wrap=True)
     following = [f"selon label ARTICLE.txt --model {trained.address}", f"selon evaluate {trained.address}", "selon ui"]
     if not trained.champion:
         following.insert(2, f"selon compare models:/selon@champion {trained.address}")
@@ -243,6 +245,7 @@ def label(
     ] = None,
     text_column: Annotated[str, typer.Option(help="The column of a table that holds the article.")] = "text",
     id_column: Annotated[str | None, typer.Option(help="The column of its id; else article_id or id.")] = None,
+    title_column: Annotated[str | None, typer.Option(help="The column of its headline; else title.")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="A column to keep beside the labels; may be repeated.")] = None,
     title: Annotated[str, typer.Option(help="The headline of articles that have none; it helps.")] = "",
     no_text: Annotated[bool, typer.Option("--no-text", help="Leave the sentences themselves out.")] = False,
@@ -274,7 +277,7 @@ def label(
     with open_inputs(files, read_as) as inputs:
         request = command.Request(
             inputs,
-            Reading(text_column, id_column, title, kept),
+            Reading(text_column, id_column, title_column, title, kept),
             Output(chosen, kept, not no_text, excel_fr),
             output,
             parts=parts,

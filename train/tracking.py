@@ -50,6 +50,8 @@ _PATIENCE = 60
 _AT_ONCE = 1000
 #: The classifier that answers where nothing was trained yet.
 SHIPPED = "data/petit/classifier"
+#: Where the package lies: of a clone, the folder that ``SHIPPED`` starts from, wherever the command is called.
+_BESIDE = Path(__file__).parents[1]
 
 
 def _home() -> Path:
@@ -383,10 +385,13 @@ def resolve(address: str | None) -> Path:
 
 
 def _shipped() -> Path:
-    folder = project_root() / SHIPPED
-    if not folder.is_dir():
-        raise SelonError("no model yet: run `selon train configs/petit.yaml`, or name one with --model")
-    return folder
+    """Return the classifier of this project, or the one beside this package."""
+    for root in (project_root(), _BESIDE):
+        if (root / SHIPPED).is_dir():
+            return root / SHIPPED
+    raise SelonError(
+        "no model yet: run `selon train configs/petit.yaml` in selon's own folder, or name one with --model"
+    )
 
 
 def _version_of(address: str) -> str:

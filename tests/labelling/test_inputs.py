@@ -186,6 +186,40 @@ def test_bad_cells_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert ids(read(tmp_path / "t.csv", reading=Reading(id_column="id"))) == ["1", "5"]
 
 
+def test_a_table_of_another_encoding_is_refused_whole(tmp_path: Path) -> None:
+    """Else the rows with accents would be rejected, and only those."""
+    for encoding in ("cp1252", "utf-16"):
+        (tmp_path / "t.csv").write_bytes("id;text\n1;Il a plu.\n2;Le maire dément.\n".encode(encoding))
+        said = pytest.raises(SelonError, match=r"t\.csv: not UTF-8; save it again .*iconv")
+        with open_inputs([str(tmp_path / "t.csv")], None) as inputs, said:
+            check_columns(inputs, Reading())
+    (tmp_path / "t.csv").write_bytes("id;text\n1;Été.\n2;caf".encode() + b"\xe9\n")
+    with open_inputs([str(tmp_path / "t.csv")], None) as inputs:
+        check_columns(inputs, Reading())  # one bad cell stops nothing
+
+
+def test_columns_of_the_headline_and_whole_numbers(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"id": [1.0, None, 2.5], "titre": ["Un", "", None], "text": ["A.", "B.", "C."]}),
+        tmp_path / "t.parquet",
+    )
+    found = read(tmp_path / "t.parquet", reading=Reading(title_column="titre"))
+    assert found[:2] == [Source("1", "A.", "Un"), Source("t:2", "B.")]
+    assert "--id-column names another column" in reasons(found)["t.parquet:3"]
+    said = pytest.raises(SelonError, match="there is no column titel, only id, titre, text")
+    with open_inputs([str(tmp_path / "t.parquet")], None) as inputs, said:
+        check_columns(inputs, Reading(title_column="titel"))
+
+
+def test_no_date_is_made_of_a_year_in_the_text(tmp_path: Path) -> None:
+    body = "<p>" + "Le groupe a doublé ses bénéfices en 2023, selon la direction du site. " * 8 + "</p>"
+    for head, date in (("", None), ('<meta property="article:published_time" content="2024-05-06">', "2024-05-06")):
+        (tmp_path / "p.html").write_text(f"<html><head>{head}</head><body><article>{body}</article></body></html>")
+        (found,) = read(tmp_path / "p.html", reading=Reading(keep=("date",)))
+        assert isinstance(found, Source)
+        assert found.kept == {"date": date}
+
+
 def test_an_article_that_is_too_long_is_one_row(tmp_path: Path) -> None:
     for cell in ("a" * (LONGEST + 1), '"' + "9,Faux.\n" * (LONGEST // 8 + 1) + '"'):
         (tmp_path / "long.csv").write_text(f"id,text\n1,{cell}\n2,Fin.\n")

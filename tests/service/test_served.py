@@ -177,8 +177,12 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlruns").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "_BESIDE", tmp_path / "package")
     with pytest.raises(SelonError, match="no model yet"):
         champion.find(None)
+    beside = tmp_path / "package" / tracking.SHIPPED
+    beside.mkdir(parents=True)
+    assert champion.find(None) == (beside, None)
     (tmp_path / tracking.SHIPPED).mkdir(parents=True)
     assert champion.find(None) == (tmp_path / tracking.SHIPPED, None)
     assert list((tmp_path / "mlruns").iterdir()) == []

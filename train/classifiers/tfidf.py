@@ -10,7 +10,6 @@ sentences comes from folds that did not train on them.
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.preprocessing import MaxAbsScaler
 
 from train.classifiers.base import DEFAULT, Classifier, Fitting, Runtime, split_by_article
+from train.classifiers.lean_skops import lean_skops
 from train.config import InputConfig, TfidfConfig
 from train.cues import cue_features
 from train.metrics import fit_temperature, probabilities_from
@@ -59,23 +59,6 @@ _TRUSTED = [
 ]
 #: Words, numbers by their kind, and the marks that carry meaning here.
 _WORD = r"(?u)\w+|[\"?!:%⊢⊣]"
-
-
-def _skops() -> Any:
-    """Return ``skops.io``, imported without PyTorch.
-
-    It looks for scikit-learn's types in every module of it, and one of those would import PyTorch where that is
-    installed: seconds, and 700 MB that a server would hold for nothing.
-    """
-    hidden = "torch" not in sys.modules
-    if hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # so Python says: not there
-    try:
-        import skops.io
-    finally:
-        if hidden:
-            del sys.modules["torch"]
-    return skops.io
 
 
 class TfidfClassifier(Classifier):
@@ -141,7 +124,7 @@ class TfidfClassifier(Classifier):
 
     def save(self, folder: Path) -> None:
         """Write ``model.skops``."""
-        _skops().dump(self.parts, folder / _FILE)
+        lean_skops().dump(self.parts, folder / _FILE)
 
     @classmethod
     def load(cls, folder: Path, model: TfidfConfig, inputs: InputConfig, runtime: Runtime = DEFAULT) -> Self:
@@ -150,7 +133,7 @@ class TfidfClassifier(Classifier):
             raise SelonError(f"--device {runtime.device}: a tfidf model runs on the CPU; leave --device out")
         classifier = cls(model, inputs)
         try:
-            classifier.parts = _skops().load(folder / _FILE, trusted=_TRUSTED)
+            classifier.parts = lean_skops().load(folder / _FILE, trusted=_TRUSTED)
         except Exception as error:  # skops raises whatever its readers raise
             raise SelonError(f"{folder / _FILE}: cannot be read ({error}); get the model again") from None
         return classifier

@@ -231,7 +231,8 @@ class Archive:
             ("options", "with other options"),
         ):
             if known.get(what) != self.identity[what]:
-                raise SelonError(f"{self.target}: was begun {said}; {_HELP}")
+                old = "this one" if self.target.exists() else self.folder
+                raise SelonError(f"{self.target}: was begun {said}; name another output, or remove {old} to start anew")
 
     def _only_drafts(self) -> bool:
         """Whether the folder was left by a process that died before its manifest was in place."""

@@ -199,7 +199,11 @@ def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals
         else:
             before = archive.totals().sentences
             with terminal.progress(err, sum(one.size for one in request.inputs)) as bar:
-                _label_rest(request, labeller, job, archive, bar)
+                try:
+                    _label_rest(request, labeller, job, archive, bar)
+                except SystemExit:  # a signal
+                    err.print("selon: nothing is lost: the same command goes on from here", highlight=False)
+                    raise
             archive.finish()
             fresh = archive.totals().sentences - before
         totals = archive.totals()

@@ -9,6 +9,9 @@ from typing import Any
 #: What a page may say of itself, for `--keep`.
 METADATA = ("title", "author", "date", "url", "sitename")
 
+#: A date that the page states, not a year that its text happens to name.
+_STATED = {"extensive_search": False, "original_date": True}
+
 
 @dataclass(frozen=True)
 class Page:
@@ -28,7 +31,9 @@ def read_page(raw: bytes) -> Page | None:
     from trafilatura import bare_extraction
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it logs what it reads
-    found: Any = bare_extraction(raw, include_comments=False, include_tables=False, with_metadata=True)
+    found: Any = bare_extraction(
+        raw, include_comments=False, include_tables=False, with_metadata=True, date_extraction_params=_STATED
+    )
     if found is None or not (found.text or "").strip():
         return None
     title, text = (found.title or "").strip(), str(found.text)

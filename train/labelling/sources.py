@@ -12,7 +12,7 @@ from train.labelling.items import LONGEST, Item
 from train.labelling.pages import Page, read_page
 from train.schema import HALF_CHARACTER, SelonError
 
-_ID_COLUMNS = ("article_id", "id")
+_ID_COLUMNS, _TITLE_COLUMN = ("article_id", "id"), "title"
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Reading:
 
     text_column: str = "text"
     id_column: str | None = None
+    title_column: str | None = None
     title: str = ""
     keep: tuple[str, ...] = ()
 
@@ -32,13 +33,13 @@ class Reading:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a table must have."""
-        own = (self.id_column,) if self.id_column else ()
+        own = filter(None, (self.id_column, self.title_column))
         return tuple(dict.fromkeys((self.text_column, *own, *self.keep)))
 
     @property
     def read(self) -> tuple[str, ...]:
         """All columns of a table that are looked at, where it has them."""
-        return tuple(dict.fromkeys((*self.columns, "title", *_ID_COLUMNS)))
+        return tuple(dict.fromkeys((*self.columns, _TITLE_COLUMN, *_ID_COLUMNS)))
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,15 @@ def _from_row(row: Mapping[str, Any], name: str, reading: Reading) -> Source:
         raise ValueError(f"{reading.id_column} is missing or empty")
     column = reading.id_column or next((key for key in _ID_COLUMNS if row.get(key) not in (None, "")), None)
     identity = row[column] if column else name
-    text, title = row[reading.text_column], row.get("title") or ""
+    headline = reading.title_column or _TITLE_COLUMN
+    text, title = row[reading.text_column], row.get(headline) or ""
+    if (
+        isinstance(identity, float) and identity.is_integer()
+    ):  # whole numbers beside an empty cell, as pandas keeps them
+        identity = int(identity)
     if isinstance(identity, bool) or not isinstance(identity, str | int):
-        raise ValueError(f"{column} is neither text nor a whole number")
-    for key, value in ((reading.text_column, "" if text is None else text), ("title", title)):
+        raise ValueError(f"{column} is neither text nor a whole number; --id-column names another column")
+    for key, value in ((reading.text_column, "" if text is None else text), (headline, title)):
         if not isinstance(value, str):
             raise ValueError(f"{key} is not text")
     kept = {key: _plain(row.get(key)) for key in reading.keep}
@@ -147,4 +153,4 @@ def _check(source: Source) -> None:
         raise ValueError(f"{len(source.text):,} characters, more than the {LONGEST:,} of an article; cut it")
     cells = (source.id, source.text, source.title, json.dumps(source.kept, ensure_ascii=False))
     if any(HALF_CHARACTER.search(cell) for cell in cells):
-        raise ValueError("not UTF-8, or half a character (a lone surrogate)")
+        raise ValueError("not UTF-8, or half a character (a lone surrogate); save the file as UTF-8")
