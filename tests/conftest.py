@@ -169,10 +169,10 @@ def trained(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def copied(trained: Path, tmp_path: Path) -> dict[str, Path]:
     """Copies of the two saved models, free to be spoilt."""
-    from train import tracking
+    from train import registry
 
     return {
-        name: Path(shutil.copytree(tracking.resolve(f"models:/selon/{version}"), tmp_path / "models" / name))
+        name: Path(shutil.copytree(registry.resolve(f"models:/selon/{version}"), tmp_path / "models" / name))
         for version, name in (("1", "tfidf"), ("2", "petit"))
     }
 
@@ -209,7 +209,7 @@ def selon(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 def _enter(root: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(root)
-    patch.setattr("train.tracking._BESIDE", root)  # not the clone that these tests lie in
+    patch.setattr("train.registry._BESIDE", root)  # not the clone that these tests lie in
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "SELON_PRESS"):
         patch.delenv(name, raising=False)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from train import __version__, cli, tracking
+from train import __version__, cli, registry, tracking
 from train.labeller import Labeller
 from train.labelling.choices import Form
 from train.labelling.rows import COLUMNS
@@ -141,13 +141,13 @@ def test_evaluate_reports_and_logs(trained: Path, selon: Selon) -> None:
     assert done.code == 0, done.err
     for said in ("corpus-test: 12 articles, 96 sentences", "dément→pont", "confusion"):
         assert said in done.out
-    run = tracking._client().get_run(tracking.run_of("models:/selon/2"))
+    run = tracking.connect().get_run(registry.run_of("models:/selon/2"))
     assert run.info.status == "FINISHED"
     metrics = run.data.metrics
     assert metrics["corpus-test/f1_macro"] > 0.9
     assert {"contrast/dément-pont", "contrast/all"} <= set(metrics)
 
-    whole = selon("evaluate", str(tracking.resolve("models:/selon/1")))  # a folder, the held-out articles
+    whole = selon("evaluate", str(registry.resolve("models:/selon/1")))  # a folder, the held-out articles
     assert whole.code == 0
     assert "held-out: 13 articles" in whole.out
     assert "contrast" not in whole.out
@@ -174,24 +174,24 @@ def test_promote_shows_the_comparison(trained: Path, selon: Selon, monkeypatch: 
         assert done.code == 0
         assert "difference" in done.out
         assert "models:/selon/2 is the champion now; it was models:/selon/1" in _flat(done.out)
-        assert tracking.champion() == "2"
+        assert registry.champion() == "2"
         assert "is the champion already" in _flat(selon("promote", "models:/selon/2").out)
         refused = selon("promote", "models:/selon/1", "--on", "data/corpus/train.jsonl")
         assert refused.code == 2  # no comparison, no promotion
-        assert tracking.champion() == "2"
+        assert registry.champion() == "2"
         real = Labeller.open
 
         def altered(folder: Path) -> Labeller:
-            if folder == tracking.resolve("models:/selon/2"):
+            if folder == registry.resolve("models:/selon/2"):
                 raise SelonError("model.skops: altered since the model was saved; get the model again")
             return real(folder)
 
         monkeypatch.setattr(Labeller, "open", altered)
         done = selon("promote", "models:/selon/1")
-        assert (done.code, tracking.champion()) == (0, "1")  # what cannot answer does not stay for ever
+        assert (done.code, registry.champion()) == (0, "1")  # what cannot answer does not stay for ever
         assert "no comparison: model.skops: altered" in _flat(done.err)
     finally:
-        tracking.promote("1")
+        registry.promote("1")
 
 
 # --- mistakes: one sentence, exit code 2, nothing half-written -------------------------------------------

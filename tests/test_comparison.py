@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from train import comparison, tracking
+from train import comparison, registry
 from train.comparison import Contestant, compare, contestants, from_predictions
 from train.corpus import read_articles
 from train.evaluation import predictions_of, summarise
@@ -102,7 +102,7 @@ def test_other_peoples_files_are_left_alone(tmp_path: Path) -> None:
 
 def test_saved_models_side_by_side(trained: Path) -> None:
     articles = read_articles(trained / "data/corpus/test.jsonl")
-    models = [(f"models:/selon/{v}", tracking.resolve(f"models:/selon/{v}")) for v in ("1", "2")]
+    models = [(f"models:/selon/{v}", registry.resolve(f"models:/selon/{v}")) for v in ("1", "2")]
     found = contestants(models, articles, "test")
     assert [one.name for one in found] == ["tfidf (models:/selon/1)", "petit (models:/selon/2)"]
     assert all(one.size and one.training_seconds is not None for one in found)
@@ -117,7 +117,7 @@ def test_saved_models_side_by_side(trained: Path) -> None:
 def test_two_models_of_one_name_keep_their_columns_apart(copied: dict[str, Path], trained: Path) -> None:
     articles = read_articles(trained / "data/corpus/test.jsonl")
     copy = copied["tfidf"].rename(copied["tfidf"].with_name("again"))
-    models = [(str(folder), folder) for folder in (tracking.resolve("models:/selon/1"), copy)]
+    models = [(str(folder), folder) for folder in (registry.resolve("models:/selon/1"), copy)]
     assert [one.name for one in contestants(models, articles, "test")] == [f"tfidf ({name})" for name, _ in models]
 
 

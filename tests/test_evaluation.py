@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train import tracking
+from train import registry
 from train.bundle import MANIFEST
 from train.corpus import read_articles
 from train.evaluation import (
@@ -80,7 +80,7 @@ def test_the_pictures_are_drawn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_a_trained_model_on_held_out_articles(version: str, trained: Path) -> None:
-    labeller = Labeller.open(tracking.resolve(f"models:/selon/{version}"))
+    labeller = Labeller.open(registry.resolve(f"models:/selon/{version}"))
     report, probabilities = evaluate(labeller, read_articles(trained / "data/corpus/test.jsonl"), "test")
     assert report.f1["macro"].value > 0.9
     assert report.end_to_end == pytest.approx(report.f1["macro"].value, abs=0.1)
@@ -90,7 +90,7 @@ def test_a_trained_model_on_held_out_articles(version: str, trained: Path) -> No
 
 
 def test_articles_that_were_trained_on_are_refused(trained: Path) -> None:
-    labeller = Labeller.open(tracking.resolve("models:/selon/1"))
+    labeller = Labeller.open(registry.resolve("models:/selon/1"))
     for name in ("train", "validation"):
         seen = read_articles(trained / f"data/corpus/{name}.jsonl")
         # Another id and other white space are no disguise.

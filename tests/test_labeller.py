@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train import tracking
+from train import registry
 from train.bundle import MANIFEST
 from train.corpus import read_articles
 from train.evaluation import evaluate
@@ -22,7 +22,7 @@ def test_labelling_evaluation_and_pyfunc_give_the_same_probabilities(version: st
     import mlflow
     import pandas as pd
 
-    labeller = Labeller.open(tracking.resolve(f"models:/selon/{version}"))
+    labeller = Labeller.open(registry.resolve(f"models:/selon/{version}"))
     articles = read_articles(trained / "data/corpus/test.jsonl")[:3]
     _, evaluated = evaluate(labeller, articles, "test")
     face = mlflow.pyfunc.load_model(f"models:/selon/{version}")
@@ -39,7 +39,7 @@ def test_labelling_evaluation_and_pyfunc_give_the_same_probabilities(version: st
 
 
 def test_label_cuts_the_raw_text(trained: Path) -> None:
-    labeller = Labeller.open(tracking.resolve(None))
+    labeller = Labeller.open(registry.resolve(None))
     article, predictions = labeller.label(TEXT, title="Titre", article_id="x")
     assert article.sentence_texts[1:] == ("La rue est rouge, selon le ministre.", "Le pont est vert.")
     assert (article.id, article.title) == ("x", "Titre")
@@ -52,13 +52,13 @@ def test_label_cuts_the_raw_text(trained: Path) -> None:
 
 
 def test_over_long_sentences_are_marked_and_answered(trained: Path) -> None:
-    labeller = Labeller.open(tracking.resolve("models:/selon/2"))
+    labeller = Labeller.open(registry.resolve("models:/selon/2"))
     _, predictions = labeller.label("Le maire " + "et la rue " * 200 + "dément.\nLe pont est vert.")
     assert [p.truncated for p in predictions] == [True, False]
 
 
 def test_provenance_names_the_model(trained: Path) -> None:
-    folder = tracking.resolve("models:/selon/2")
+    folder = registry.resolve("models:/selon/2")
     said = Labeller.open(folder).provenance()
     assert said["model"] == "petit"
     assert len(said["model_sha256"]) == 64

@@ -338,7 +338,7 @@ def test_an_interrupted_pretraining_goes_on_in_its_own_run(
         assert selon("pretrain", "config.yaml", *short).code == 130
     assert selon("pretrain", "config.yaml", "--resume", *short).code == 0
     assert (root / "short-encoder/model.safetensors").is_file()
-    (run,) = tracking._client().search_runs(
-        [tracking._client().get_experiment_by_name(tracking.EXPERIMENT).experiment_id]
+    (run,) = tracking.connect().search_runs(
+        [tracking.connect().get_experiment_by_name(tracking.EXPERIMENT).experiment_id]
     )
     assert run.info.status == "FINISHED"

@@ -1,4 +1,4 @@
-"""Where runs are kept, how models are found again, and what MLflow itself can do with them."""
+"""Where runs are kept, how they end, and what MLflow itself can do with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from train import tracking
+from train import registry, tracking
 from train.schema import LABELS, Article, SelonError
 
 CHAMPION = "models:/selon@champion"
@@ -29,83 +29,9 @@ CHAMPION = "models:/selon@champion"
 
 def _runs(root: Path) -> dict[str, str]:
     """Return the status of each run of a project by name."""
-    client = tracking._client()
+    client = tracking.connect()
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     return {run.info.run_name: run.info.status for run in client.search_runs([experiment.experiment_id])}
-
-
-# --- addresses -------------------------------------------------------------------------------------------
-
-
-def test_addresses_of_one_model_lead_to_one_folder(trained: Path) -> None:
-    folder = tracking.resolve("models:/selon/1")
-    run_id = tracking.run_of("models:/selon/1")
-    assert folder == tracking.resolve(CHAMPION) == tracking.resolve(None) == tracking.resolve(f"runs:/{run_id}")
-    assert json.loads((folder / "bundle.json").read_text())["name"] == "tfidf"
-    assert folder.is_relative_to(trained / "mlruns/artifacts")  # in place, no copy
-    assert tracking.resolve("some/folder") == Path("some/folder")
-    assert tracking.run_of("some/folder") is None
-
-
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("models:/selon/99", "not in the registry"),
-        ("models:/selon@nobody", "not in the registry"),
-        ("models:/another/1", "a registered model is models:/selon/N"),
-        ("models:/selon", "a registered model is models:/selon/N"),
-        ("runs:/0123456789abcdef0123456789abcdef", "no such run, or it saved no model"),
-    ],
-)
-def test_addresses_of_nothing(address: str, said: str, trained: Path) -> None:
-    with pytest.raises(SelonError, match=said):
-        tracking.resolve(address)
-
-
-def test_nothing_trained_and_nothing_shipped(project: Path) -> None:
-    with pytest.raises(SelonError, match=r"no model yet: run `selon train configs/petit\.yaml`"):
-        tracking.resolve(None)
-    shipped = project / tracking.SHIPPED
-    shipped.mkdir(parents=True)
-    assert tracking.resolve(None) == shipped
-    assert list((project / "mlruns").iterdir()) == []  # looking leaves nothing behind
-
-
-def test_a_champion_once_resolved_opens_without_mlflow(trained: Path) -> None:
-    known = [tracking.resolve(address) for address in (None, CHAMPION, "models:/selon/2")]
-    code = (
-        "import sys; from train.labeller import Labeller; from train.tracking import resolve\n"
-        f"found = [str(resolve(address)) for address in (None, {CHAMPION!r}, 'models:/selon/2')]\n"
-        "Labeller.open(resolve('models:/selon/2')).label('Le pont.')\n"
-        "print(found, {'mlflow', 'torch', 'transformers'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
-    assert done.stdout.strip() == f"{[str(folder) for folder in known]} set()"
-
-
-def test_what_is_remembered_ends_when_the_alias_moves(trained: Path) -> None:
-    try:
-        before = tracking.resolve(None), tracking.resolve(CHAMPION)
-        tracking.promote("2")
-        assert tracking.champion() == "2"
-        after = tracking.resolve(None), tracking.resolve(CHAMPION)
-        assert after == (tracking.resolve("models:/selon/2"),) * 2
-        assert after != before
-    finally:
-        tracking.promote("1")
-    assert (tracking.resolve(None), tracking.resolve(CHAMPION)) == before
-
-
-def test_a_folder_that_is_gone_is_not_remembered(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tracking, "_folder_of", lambda version: tmp_path)
-    state = tracking._registry_state()
-    tracking._remember("models:/selon/1", state, tmp_path / "gone")
-    assert tracking.resolve("models:/selon/1") == tmp_path
-    (trained / "mlruns/resolved.json").write_text("{", encoding="utf-8")  # nor is a broken memory fatal
-    assert tracking.resolve("models:/selon/1") == tmp_path
-    (trained / "mlruns/resolved.json").unlink()
 
 
 # --- runs ------------------------------------------------------------------------------------------------
@@ -119,7 +45,7 @@ def test_how_runs_end(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), tracking.run("stopped"):
         sys.exit(143)
     assert _runs(project) == {"good": "FINISHED", "crashed": "FAILED", "stopped": "FAILED"}
-    kept = tracking._client().get_run(run.id).data
+    kept = tracking.connect().get_run(run.id).data
     assert {"contrast/aurait-a", "ne-pas-denial"} <= set(kept.metrics)
     assert {"git_commit", "family", "version.mlflow", "version.numpy"} <= set(kept.tags)
     with pytest.raises(SelonError, match="the interrupted run is gone"), tracking.run("x", resume="0" * 32):
@@ -127,7 +53,7 @@ def test_how_runs_end(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), tracking.reopen(run.id):
         raise ZeroDivisionError
     assert _runs(project)["good"] == "FINISHED"
-    tracking._client().delete_run(run.id)
+    tracking.connect().delete_run(run.id)
     with pytest.raises(SelonError, match="was deleted; start without --resume"), tracking.run("x", resume=run.id):
         pass
     with pytest.raises(SelonError, match="MLflow did not take the figures"), tracking.reopen(run.id) as again:
@@ -158,7 +84,7 @@ def test_figures_of_a_training_wait_for_a_server_that_is_away(
         run.progress({"loss": 0.5}, 5)
     assert len(refused) == 2
     assert capsys.readouterr().err.count("MLflow fails (away); the training goes on") == 1
-    history = tracking._client().get_metric_history(run.id, "loss")
+    history = tracking.connect().get_metric_history(run.id, "loss")
     assert [(one.step, one.value) for one in history] == [(1, 3.0), (2, 2.0), (3, 1.5), (4, 1.0), (5, 0.5)]
 
 
@@ -180,7 +106,7 @@ def test_a_run_whose_end_fails_too_tells_of_the_cause(project: Path, monkeypatch
 
 
 def test_artifacts_that_are_not_there(trained: Path) -> None:
-    run_id = tracking.run_of("models:/selon/1")
+    run_id = registry.run_of("models:/selon/1")
     assert run_id is not None
     assert tracking.run_name(run_id) == "tfidf"
     with pytest.raises(SelonError, match="is it a cross-validated run"):
@@ -193,12 +119,12 @@ def test_a_server_that_is_down_is_told_of(project: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(SelonError, match=r"http://127\.0\.0\.1:9: MLflow cannot be used there"):
-        tracking.resolve(None)
+        registry.resolve(None)
     with pytest.raises(SelonError, match="is an MLflow server already"):
         tracking.serve_ui(5000)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://moi:secret@127.0.0.1:9")
     with pytest.raises(SelonError, match=r"^http://127\.0\.0\.1:9: MLflow cannot be used there") as told:
-        tracking.resolve(None)
+        registry.resolve(None)
     assert "secret" not in str(told.value)
 
 
@@ -210,7 +136,7 @@ def test_pyfunc_takes_what_comes(address: str, trained: Path) -> None:
     import mlflow
     import pandas as pd
 
-    tracking._client()
+    tracking.connect()
     face = mlflow.pyfunc.load_model(address)
     columns = ["label", *(f"p_{label}" for label in LABELS)]
     texts = ["Le maire dément la grève.", None, "", "   ", "le pont selon " * 500, "Le pont est vert."]
@@ -252,7 +178,7 @@ def test_pyfunc_labels_many_articles_some_at_a_time() -> None:
 
 
 def test_the_logged_model_holds_no_pickle(trained: Path) -> None:
-    folder = tracking.resolve("models:/selon/2").parents[1]
+    folder = registry.resolve("models:/selon/2").parents[1]
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert {"MLmodel", "pyfunc_face.py", "input_example.json", "bundle.json"} <= names
     assert not any(name.endswith((".pkl", ".pickle", ".pt", ".bin")) for name in names)
@@ -296,11 +222,11 @@ def test_a_tracking_server_is_honoured_end_to_end(
         assert len(labelled.out.splitlines()) > 20
         evaluated = selon("evaluate", "models:/selon/1", "--on", "data/corpus/test.jsonl")
         assert evaluated.code == 0, evaluated.err
-        folder = tracking.resolve("models:/selon/1")
+        folder = registry.resolve("models:/selon/1")
         assert folder.is_relative_to(project / "mlruns/downloads")
         assert not (project / "mlruns/mlflow.db").exists()
         assert any((tmp_path / "store").rglob("bundle.json"))
-    assert tracking.resolve("models:/selon/1") == folder  # a version is a version, server or not
+    assert registry.resolve("models:/selon/1") == folder  # a version is a version, server or not
 
 
 def _free_port() -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from train import tracking, training
+from train import registry, tracking, training
 from train.bundle import read_bundle
 from train.classifiers.base import Fitting, family
 from train.classifiers.camembert import CamembertClassifier
@@ -35,7 +35,7 @@ def _config(*overrides: str) -> TrainConfig:
 
 
 def _run(address: str) -> Any:
-    return tracking._client().get_run(tracking.run_of(address))
+    return tracking.connect().get_run(registry.run_of(address))
 
 
 def _places(root: Path) -> list[Path]:
@@ -67,14 +67,14 @@ def test_the_run_carries_what_was_promised(version: str, name: str, trained: Pat
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"train", "validation", "test"}
     figures = {f"{part}/f1_{label}" for part in ("validation", "test") for label in ("macro", *LABELS)}
     assert figures | {"training_seconds", "temperature", "test/f1_macro_end_to_end"} <= set(run.data.metrics)
-    kept = {one.path for one in tracking._client().list_artifacts(run.info.run_id)}
+    kept = {one.path for one in tracking.connect().list_artifacts(run.info.run_id)}
     pictures = {f"{part}.{what}.png" for part in ("validation", "test") for what in ("confusion", "reliability")}
     assert {"config.json", "validation.json", "test.json"} | pictures <= kept
     assert "worst" not in json.loads(tracking.read_artifact(run.info.run_id, "test.json").read_text())  # no text
 
 
 def test_loss_and_learning_rate_are_logged_along_the_way(trained: Path) -> None:
-    client, run = tracking._client(), _run("models:/selon/2")
+    client, run = tracking.connect(), _run("models:/selon/2")
     losses = client.get_metric_history(run.info.run_id, "loss")
     assert len({one.step for one in losses}) == len(losses) > 20
     assert len(client.get_metric_history(run.info.run_id, "learning_rate")) == len(losses)
@@ -82,16 +82,16 @@ def test_loss_and_learning_rate_are_logged_along_the_way(trained: Path) -> None:
 
 
 def test_the_first_is_champion_and_checkpoints_are_gone(trained: Path) -> None:
-    assert tracking.champion() == "1"
+    assert registry.champion() == "1"
     assert _places(trained) == []
 
 
 def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
-    tree = json.loads((tracking.resolve("models:/selon/2") / "bundle.json").read_text())
+    tree = json.loads((registry.resolve("models:/selon/2") / "bundle.json").read_text())
     assert tree["config"]["model"]["encoder"] == "encoders/camembert"
     assert len(tree["trained_on"]) == 42
     assert len(tree["golden"][0]["probabilities"]) == 4
-    card = (tracking.resolve("models:/selon/2") / "README.md").read_text(encoding="utf-8")
+    card = (registry.resolve("models:/selon/2") / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: fr\n")
     assert "12 articles of `data/corpus/test.jsonl`: macro-F1" in card
     assert all(f"| {label} | 24 |" in card for label in LABELS)
@@ -99,8 +99,8 @@ def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
 
 def test_the_bundle_carries_its_held_out_figures(trained: Path) -> None:
     for version in ("1", "2"):
-        bundle = read_bundle(tracking.resolve(f"models:/selon/{version}"))
-        run_id = tracking.run_of(f"models:/selon/{version}")
+        bundle = read_bundle(registry.resolve(f"models:/selon/{version}"))
+        run_id = registry.run_of(f"models:/selon/{version}")
         assert run_id is not None
         logged = json.loads(tracking.read_artifact(run_id, "test.json").read_text())
         assert bundle.held_out is not None
@@ -139,7 +139,7 @@ def test_a_cross_validation_that_stops_keeps_the_folds_it_finished_and_goes_on(
     monkeypatch.setattr(TfidfClassifier, "fit", stops)
     with pytest.raises(KeyboardInterrupt):
         training.cross_validate(_config(), 2)
-    client = tracking._client()
+    client = tracking.connect()
     (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
     kept = json.loads(tracking.read_artifact(run.info.run_id, "cross-validation.predictions.json").read_text())
     assert 0 < len(kept) == 30 - len(begun[0][0])
@@ -189,13 +189,13 @@ def test_unlabelled_articles_teach_unless_they_are_held_out(project: Path, capsy
     assert training._checkpoints(config, "x", data, {}) != training._checkpoints(
         config, "x", replace(data, unlabelled=[]), {}
     )
-    run = tracking._client().get_run(training.train(config).run_id)
+    run = tracking.connect().get_run(training.train(config).run_id)
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"train", "validation", "test", "unlabelled"}
 
-    model = read_bundle(tracking.resolve(f"runs:/{run.info.run_id}"))
+    model = read_bundle(registry.resolve(f"runs:/{run.info.run_id}"))
     assert {content_key(one) for one in data.unlabelled} <= set(model.trained_on)
     assert "**Taught** by a baseline: its probabilities for 18 other sentences" in (
-        tracking.resolve(f"runs:/{run.info.run_id}") / "README.md"
+        registry.resolve(f"runs:/{run.info.run_id}") / "README.md"
     ).read_text(encoding="utf-8")
 
     with path.open("a", encoding="utf-8") as file:
@@ -263,21 +263,21 @@ def test_an_interrupted_training_goes_on_in_its_run(
             training.train(_config())
     older, newer = (one.checkpoints.name for one in fittings)
     assert older != newer  # a fresh start has a folder of its own
-    assert [tracking._client().get_run(one).info.status for one in (older, newer)] == ["FAILED", "FAILED"]
+    assert [tracking.connect().get_run(one).info.status for one in (older, newer)] == ["FAILED", "FAILED"]
     with pytest.raises(SelonError, match="no interrupted training"):
         training.train(_config("seed=4"), resume=True)  # another config, another key
 
-    parameters = tracking._client().get_run(newer).data.params
+    parameters = tracking.connect().get_run(newer).data.params
     dying(None)
     done = training.train(_config(), resume=True)
     assert done.run_id == newer
     assert (fittings[-1].resume, fittings[-1].checkpoints.name) == (True, newer)
-    run = tracking._client().get_run(newer)
+    run = tracking.connect().get_run(newer)
     assert run.info.status == "FINISHED"
     assert run.data.params == parameters
     assert len(run.inputs.dataset_inputs) == 3
     assert done.champion
-    assert json.loads((tracking.resolve(done.address) / "bundle.json").read_text())["training_seconds"] is None
+    assert json.loads((registry.resolve(done.address) / "bundle.json").read_text())["training_seconds"] is None
     assert _places(project) == []  # the older leftover went too
     with pytest.raises(SelonError, match="no interrupted training"):
         training.train(_config(), resume=True)
@@ -293,18 +293,18 @@ def test_a_model_that_mlflow_did_not_take_is_logged_later_without_another_fit(
 
     said = r"did not take all of the run \(away\).* with --resume goes on"
     with monkeypatch.context() as away:
-        away.setattr(tracking, "log_model", refuse)
+        away.setattr(registry, "log_model", refuse)
         with pytest.raises(SelonError, match=said):
             training.train(_config())
     dying(RuntimeError("a fit, which is not wanted"))
     with monkeypatch.context() as away:
-        away.setattr(tracking, "champion", refuse)  # when it has been registered
+        away.setattr(registry, "champion", refuse)  # when it has been registered
         with pytest.raises(SelonError, match=said):
             training.train(_config(), resume=True)
     done = training.train(_config(), resume=True)
     assert (done.address, done.champion) == ("models:/selon/1", True)
     assert _places(project) == []
-    folder = tracking.resolve(done.address)
+    folder = registry.resolve(done.address)
     assert json.loads((folder / "bundle.json").read_text())["training_seconds"] > 0
     assert (folder / "README.md").read_text(encoding="utf-8").count("## On articles it has never seen") == 1
 
@@ -374,7 +374,7 @@ def test_sigterm_ends_the_run_failed(project: Path) -> None:
         process.wait()
     assert (process.returncode, said.strip()) == (143, "selon: interrupted")
     run_id = _places(project)[0].name
-    assert tracking._client().get_run(run_id).info.status == "FAILED"
+    assert tracking.connect().get_run(run_id).info.status == "FAILED"
 
 
 def test_two_trainings_at_once_on_a_fresh_root(project: Path) -> None:
@@ -391,8 +391,8 @@ def test_two_trainings_at_once_on_a_fresh_root(project: Path) -> None:
     assert [error for _, error in said] == ["", ""]
     outputs = [" ".join(out.split()) for out, _ in said]
     assert sum("the champion: it answers from now on" in out for out in outputs) == 1
-    assert {version.version for version in tracking._client().search_model_versions("name='selon'")} == {1, 2}
-    assert tracking.champion() in {"1", "2"}
+    assert {version.version for version in tracking.connect().search_model_versions("name='selon'")} == {1, 2}
+    assert registry.champion() in {"1", "2"}
     assert _places(project) == []
 
 

@@ -87,7 +87,7 @@ def train(
         return
     if cross_validate == 1:
         raise SelonError("--cross-validate takes 2 or more folds")
-    from train import tracking, training
+    from train import registry, training
     from train.evaluation import report_table
 
     if cross_validate:
@@ -100,7 +100,7 @@ def train(
     trained = training.train(resolved, resume)
     for report in trained.reports:
         out.print(report_table(report))
-    champion = f"the champion: it answers from now on, not {tracking.SHIPPED}"
+    champion = f"the champion: it answers from now on, not {registry.SHIPPED}"
     if not trained.champion:
         champion = f"`selon promote {trained.address}` makes it the champion"
     out.print(f"\nmodel: [bold]{trained.address}[/bold], {champion}", highlight=False, soft_wrap=True)
@@ -141,15 +141,15 @@ def evaluate(
     press: Press = None,
 ) -> None:
     """Figures, confusion, worst mistakes and minimal pairs of a saved model on labelled articles."""
-    from train import contrast, tracking
+    from train import contrast, registry, tracking
     from train.config import project_path
     from train.evaluation import evaluate as run_evaluation
     from train.evaluation import log_report, report_table
     from train.labeller import Labeller
     from train.labelling.terminal import plain
 
-    run_id = tracking.run_of(model)  # first: the champion may change meanwhile
-    labeller = Labeller.open(tracking.resolve(model))
+    run_id = registry.run_of(model)  # first: the champion may change meanwhile
+    labeller = Labeller.open(registry.resolve(model))
     articles, name = _articles(on, press)
     suite = project_path(contrast.PAIRS)
     pairs = contrast.read_pairs(suite) if suite.is_file() else []
@@ -205,27 +205,27 @@ def promote(
 ) -> None:
     """Make a registered model the champion, after showing how it compares with the present one."""
     from train import comparison as comparing
-    from train import tracking
+    from train import registry
     from train.evaluation import verify_golden
     from train.labeller import Labeller
 
     if not model.startswith("models:/"):
         raise SelonError(f"{model}: only registered models can be promoted; give models:/selon/N")
-    version = tracking.registered_version(model)
-    present = tracking.champion()
+    version = registry.registered_version(model)
+    present = registry.champion()
     if present == version:
         out.print(f"{model} is the champion already")
         return
     if present is not None:
         address = f"models:/selon/{present}"
         try:
-            verify_golden(Labeller.open(tracking.resolve(address)))
+            verify_golden(Labeller.open(registry.resolve(address)))
         except SelonError as error:  # one that cannot answer must not stay for ever
             err.print(f"selon: no comparison: {error}", markup=False, highlight=False, soft_wrap=True)
-            verify_golden(Labeller.open(tracking.resolve(model)))
+            verify_golden(Labeller.open(registry.resolve(model)))
         else:
             out.print(comparing.to_table(_comparison([address, model], on, press)))
-    tracking.promote(version)
+    registry.promote(version)
     out.print(f"models:/selon/{version} is the champion now" + (f"; it was models:/selon/{present}" if present else ""))
 
 
@@ -266,7 +266,7 @@ def label(
     from train.labelling.inputs import open_inputs
     from train.labelling.sources import Reading
     from train.labelling.writers import Output
-    from train.tracking import resolve
+    from train.registry import resolve
 
     # Path.is_dir() would raise for a folder that may not be looked into.
     parts = bool(output and (not output.suffix or os.path.isdir(output)))  # noqa: PTH112
@@ -456,7 +456,7 @@ def _form_of(output: Path | None, parts: bool, excel_fr: bool) -> Form:
 
 def _comparison(models: list[str], on: list[str] | None, press: str | None) -> Comparison:
     from train import comparison as comparing
-    from train import tracking
+    from train import registry, tracking
 
     if on == ["cross-validation"]:
         files = []
@@ -469,7 +469,7 @@ def _comparison(models: list[str], on: list[str] | None, press: str | None) -> C
         return comparing.compare(*comparing.from_predictions(files), "cross-validation")
     articles, name = _articles(on, press)
     with err.status(f"{' and '.join(models)} label {name}"):
-        found = comparing.contestants([(model, tracking.resolve(model)) for model in models], articles, name)
+        found = comparing.contestants([(model, registry.resolve(model)) for model in models], articles, name)
         return comparing.compare(found, articles, name)
 
 

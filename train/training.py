@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from train import __version__, metrics, tracking
+from train import __version__, metrics, registry, tracking
 from train.atomic import whole_binary, whole_folder
 from train.bundle import MANIFEST, Bundle, Golden, HeldOut, Int8Check, write_manifest
 from train.classifiers.base import Classifier, Fitting, family, split_by_article
@@ -143,9 +143,9 @@ def train(config: TrainConfig, resume: bool = False) -> Trained:
             write_manifest(work, bundle)
         if bundle.training_seconds is not None:
             run.figures({"training_seconds": bundle.training_seconds})
-        version = tracking.log_model(folder)
-        champion = tracking.champion() == version
-    return Trained(f"models:/{tracking.REGISTERED}/{version}", run.id, champion, reports)
+        version = registry.log_model(folder)
+        champion = registry.champion() == version
+    return Trained(f"models:/{registry.REGISTERED}/{version}", run.id, champion, reports)
 
 
 def cross_validate(config: TrainConfig, folds: int, resume: bool = False) -> tuple[list[Report], str]:

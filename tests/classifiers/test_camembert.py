@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from train import tracking
+from train import registry
 from train.classifiers.camembert import GRAPH, CamembertClassifier, batches, encode
 from train.config import CamembertConfig, InputConfig
 from train.labeller import Labeller
@@ -66,7 +66,7 @@ def test_batches_hold_every_input_once_and_stay_within_the_budget() -> None:
 
 
 def test_batch_mates_do_not_change_an_answer(trained: Path, rows: Callable[..., object]) -> None:
-    labeller = Labeller.open(tracking.resolve("models:/selon/2"))
+    labeller = Labeller.open(registry.resolve("models:/selon/2"))
     short = Article("s", "Le pont.", (Sentence(0, 8),))
     long = Article("l", "la rue du marché " * 8, (Sentence(0, 136),))
     alone = labeller.predict_proba([short])[0]
@@ -75,7 +75,7 @@ def test_batch_mates_do_not_change_an_answer(trained: Path, rows: Callable[..., 
 
 
 def test_no_articles_and_articles_without_sentences(trained: Path) -> None:
-    labeller = Labeller.open(tracking.resolve("models:/selon/2"))
+    labeller = Labeller.open(registry.resolve("models:/selon/2"))
     assert labeller.predict_proba([]) == []
     assert labeller.predict_proba([Article("e", "", ())])[0].shape == (0, 4)
 

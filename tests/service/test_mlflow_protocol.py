@@ -38,7 +38,7 @@ def mlflow_server(trained_project: Path) -> Any:
         warnings.simplefilter("ignore")  # MLflow's own
         patch.chdir(trained_project)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracking._client()
+        tracking.connect()
         yield TestClient(scoring_server.init(mlflow.pyfunc.load_model("models:/selon/1")))
 
 

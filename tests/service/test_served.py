@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from train import tracking
+from train import registry
 from train.bundle import read_bundle, write_manifest
 from train.schema import SelonError
 from train.service import champion
@@ -177,20 +177,20 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlruns").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(tracking, "_BESIDE", tmp_path / "package")
+    monkeypatch.setattr(registry, "_BESIDE", tmp_path / "package")
     with pytest.raises(SelonError, match="no model yet"):
         champion.find(None)
-    beside = tmp_path / "package" / tracking.SHIPPED
+    beside = tmp_path / "package" / registry.SHIPPED
     beside.mkdir(parents=True)
     assert champion.find(None) == (beside, None)
-    (tmp_path / tracking.SHIPPED).mkdir(parents=True)
-    assert champion.find(None) == (tmp_path / tracking.SHIPPED, None)
+    (tmp_path / registry.SHIPPED).mkdir(parents=True)
+    assert champion.find(None) == (tmp_path / registry.SHIPPED, None)
     assert list((tmp_path / "mlruns").iterdir()) == []
 
 
 def test_only_our_own_versions_are_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """`models:/autre/3` and `runs:/abc/7` are not models:/selon/3 and /7."""
-    monkeypatch.setattr(tracking, "recall", lambda address: Path(address))
+    monkeypatch.setattr(registry, "recall", lambda address: Path(address))
     assert champion.find("models:/selon/3") == (Path("models:/selon/3"), "3")
     for address in ("models:/autre/3", "runs:/abc/7"):
         assert champion.find(address) == (Path(address), None)

@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from train import tracking
+from train import registry, tracking
 from train.schema import SelonError
 
 #: Seconds that a look at the registry may take.
@@ -41,7 +41,7 @@ class RegistryError(Exception):
 
 def alias_of(address: str | None) -> str | None:
     """Return the alias that an address follows; None for one that always means the same model."""
-    return tracking.CHAMPION if address is None else tracking.registered(address)[1]
+    return registry.CHAMPION if address is None else registry.registered(address)[1]
 
 
 def alias_version(alias: str) -> str | None:
@@ -65,16 +65,16 @@ def find(address: str | None) -> Found:
     if address is not None and not address.startswith(("runs:/", "models:/")):
         return Found(Path(address), None)
     alias = alias_of(address)
-    version = tracking.registered(address)[0]
+    version = registry.registered(address)[0]
     if alias is not None:
         try:
             version = alias_version(alias)
         except RegistryError:
             return _elsewhere(address)
-    if address is None and version is None and not tracking.has_registry():
-        return Found(tracking.resolve(None), None)
-    numbered = address if version is None else f"models:/{tracking.REGISTERED}/{version}"
-    known = tracking.recall(numbered)
+    if address is None and version is None and not registry.has_registry():
+        return Found(registry.resolve(None), None)
+    numbered = address if version is None else f"models:/{registry.REGISTERED}/{version}"
+    known = registry.recall(numbered)
     return Found(known, version) if known else _elsewhere(numbered)
 
 
@@ -84,7 +84,7 @@ def _in_database(path: Path, alias: str) -> str | None:
     query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as database:
-            rows = database.execute(query, (tracking.REGISTERED, alias)).fetchall()
+            rows = database.execute(query, (registry.REGISTERED, alias)).fetchall()
     except sqlite3.Error as error:
         raise RegistryError(type(error).__name__) from None
     if len(rows) > 1:  # MLflow's workspaces
@@ -93,7 +93,7 @@ def _in_database(path: Path, alias: str) -> str | None:
 
 
 def _at_server(uri: str, alias: str) -> str | None:
-    query = urllib.parse.urlencode({"name": tracking.REGISTERED, "alias": alias})
+    query = urllib.parse.urlencode({"name": registry.REGISTERED, "alias": alias})
     scheme, _, rest = uri.rstrip("/").partition("://")
     login, _, server = rest.rpartition("@")
     address = f"{scheme}://{server}/api/2.0/mlflow/registered-models/alias?{query}"
@@ -132,10 +132,10 @@ def _elsewhere(address: str | None) -> Found:
 def _main(address: str | None) -> None:
     version = None
     if address is None:
-        version = tracking.champion()
-    elif any(tracking.registered(address)):
-        version = tracking.registered_version(address)
-    folder = tracking.resolve(f"models:/{tracking.REGISTERED}/{version}" if version else address)
+        version = registry.champion()
+    elif any(registry.registered(address)):
+        version = registry.registered_version(address)
+    folder = registry.resolve(f"models:/{registry.REGISTERED}/{version}" if version else address)
     print(json.dumps({"folder": str(folder), "version": version}))
 
 

@@ -71,7 +71,7 @@ def serve(model: str | None, host: str, port: int, settings: ServiceSettings, te
     Parameters
     ----------
     model : str or None
-        As ``tracking.resolve`` takes it.
+        As ``registry.resolve`` takes it.
     host : str
     port : int
         0 takes any that is free.
