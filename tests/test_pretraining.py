@@ -78,6 +78,7 @@ output: encoder
 @pytest.fixture
 def root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it to what an earlier test used
     return folder
 
 
