@@ -80,7 +80,7 @@ def test_a_folder_that_is_gone_is_not_remembered(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_folder_of", lambda version: tmp_path)
-    state = registry._registry_state()
+    state = registry._registry_state() or ""
     registry._remember("models:/selon/1", state, tmp_path / "gone")
     assert registry.resolve("models:/selon/1") == tmp_path
     (trained / "mlruns/resolved.json").write_text("{", encoding="utf-8")  # nor is a broken memory fatal
@@ -111,3 +111,13 @@ def test_another_registry_at_the_same_address_is_not_taken_for_the_first(
     assert registry.resolve("models:/selon/1") == tmp_path / "one"
     monkeypatch.setattr(registry, "_folder_of", lambda version: tmp_path / "other")
     assert registry.resolve("models:/selon/1") == tmp_path / "other"
+
+    def away() -> None:
+        raise tracking.AwayError("nobody answers")
+
+    monkeypatch.setattr(registry, "connect", away)
+    assert registry.resolve("models:/selon/1") == tmp_path / "other"  # what it last gave
+    with pytest.raises(tracking.AwayError):
+        registry.resolve("models:/selon/2")
+    with pytest.raises(tracking.AwayError):
+        registry.resolve(CHAMPION)

@@ -19,7 +19,7 @@ from train.atomic import whole_file, whole_folder
 from train.bundle import MANIFEST
 from train.config import project_root
 from train.schema import LABELS, SelonError
-from train.tracking import connect, home, locked, own, tracking_uri
+from train.tracking import AwayError, connect, home, locked, own, tracking_uri
 
 REGISTERED = "selon"
 CHAMPION = "champion"
@@ -123,7 +123,8 @@ def run_of(address: str) -> str | None:
 def resolve(address: str | None) -> Path:
     """Return the folder of a saved model.
 
-    What was resolved before is remembered until the registry changes, and then needs no MLflow.
+    What was resolved before is remembered until the project's own registry changes, and then needs no MLflow. A server
+    is asked each time; while it is away, the numbered version that it last gave answers.
 
     Parameters
     ----------
@@ -143,9 +144,15 @@ def resolve(address: str | None) -> Path:
     state = _registry_state()  # before looking: whatever happens meanwhile makes the answer stale
     folder = _recall(address, state)
     if folder is None:
-        version = champion() if address is None else _version_of(address)
-        folder = _shipped() if version is None else _folder_of(version)
-        _remember(address, state, folder)
+        try:
+            version = champion() if address is None else _version_of(address)
+            folder = _shipped() if version is None else _folder_of(version)
+        except AwayError:
+            known = _recall(address, _server()) if registered(address)[0] else None
+            if known is None:
+                raise
+            return known
+        _remember(address, state or _server(), folder)
     return folder
 
 
@@ -213,6 +220,11 @@ def _registry_state() -> str | None:
     return f"{tracking_uri()} {stat and (stat.st_mtime_ns, stat.st_size)}"
 
 
+def _server() -> str:
+    """Name another registry than the project's own; its address may hold a password."""
+    return hashlib.sha256(tracking_uri().encode()).hexdigest()[:16]
+
+
 def has_registry() -> bool:
     """Return whether there may be registered models: the project's own database is there, or another was named."""
     return not own() or _database().is_file()
@@ -232,9 +244,7 @@ def _recall(address: str | None, state: str | None) -> Path | None:
     return folder if state is not None and entry["state"] == state and folder.is_dir() else None
 
 
-def _remember(address: str | None, state: str | None, folder: Path) -> None:
-    if state is None:
-        return
+def _remember(address: str | None, state: str, folder: Path) -> None:
     path = home() / "resolved.json"
     try:
         known = json.loads(path.read_text(encoding="utf-8"))

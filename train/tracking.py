@@ -42,6 +42,10 @@ _PATIENCE = 60
 _AT_ONCE = 1000
 
 
+class AwayError(SelonError):
+    """MLflow's server or database does not answer."""
+
+
 def home() -> Path:
     """Return where this project keeps its runs, checkpoints and downloads."""
     return project_root() / "mlruns"
@@ -104,7 +108,7 @@ def connect() -> Any:
                 mlflow.create_experiment(EXPERIMENT, artifact_location=place)
             mlflow.set_experiment(EXPERIMENT)
         except faults() as error:
-            raise SelonError(f"{_place()}: MLflow cannot be used there ({_reason(error)})") from None
+            raise AwayError(f"{_place()}: MLflow cannot be used there ({_reason(error)})") from None
     return mlflow.MlflowClient()
 
 
