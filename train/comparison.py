@@ -81,7 +81,8 @@ def from_predictions(files: Sequence[tuple[str, str, Path]]) -> tuple[list[Conte
                 f"{name} and {first_name} were not cross-validated on the same labelled articles: "
                 "run both with the same data.train, for as many folds"
             )
-        if any(a.get("fold") != b.get("fold") for a, b in zip(rows, first, strict=True) if a.keys() == b.keys()):
+        pairs = [pair for pair in zip(rows, first, strict=True) if all("fold" in row for row in pair)]
+        if any(one["fold"] != other["fold"] for one, other in pairs):
             raise SelonError(
                 f"{name} and {first_name} were not taught by the same articles: cross-validate both with the same "
                 "number of folds and seed"

@@ -94,11 +94,11 @@ def _in_database(path: Path, alias: str) -> str | None:
 
 def _at_server(uri: str, alias: str) -> str | None:
     query = urllib.parse.urlencode({"name": registry.REGISTERED, "alias": alias})
-    scheme, _, rest = uri.rstrip("/").partition("://")
-    login, _, server = rest.rpartition("@")
-    address = f"{scheme}://{server}/api/2.0/mlflow/registered-models/alias?{query}"
-    request = urllib.request.Request(address, headers=_credentials(login))  # noqa: S310 - http or https
     try:
+        parts = urllib.parse.urlsplit(uri)
+        login, _, server = parts.netloc.rpartition("@")
+        address = f"{parts.scheme}://{server}{parts.path.rstrip('/')}/api/2.0/mlflow/registered-models/alias?{query}"
+        request = urllib.request.Request(address, headers=_credentials(login))  # noqa: S310 - http or https
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
             return str(json.load(response)["model_version"]["version"])
     except urllib.error.HTTPError as error:

@@ -171,7 +171,7 @@ function begin() {
 
 function typeset(sentence) {
   const node = element("span", { className: "sentence", role: "button", tabIndex: -1, data: { index: sentence.index } });
-  node.append(mark(sentence.label), element("span", { className: "sr said" }));
+  node.append(element("span", { className: "sr said" }));
   for (const part of sentence.parts) {
     const kinds = part.kinds.filter((kind) => kind !== "figure");
     node.append(kinds.length ? element("span", { className: "cue" }, part.text) : part.text);
@@ -199,7 +199,8 @@ function dress(sentence) {
   const said = [LABELS[label].name, toReview(sentence) && "à relire", isCorrected(sentence) && "corrigé",
     isConfirmed(sentence) && "confirmé"];
   node.querySelector(".said").textContent = `${said.filter(Boolean).join(", ")} : `;
-  node.querySelector("svg.mark").replaceWith(mark(label));
+  node.querySelector("svg.mark")?.remove();
+  node.prepend(mark(label));
 }
 
 function count() {
