@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.schema import Sentence
-from train.segmentation import _VISIBLE, open_quotations, segment
+from train.segmentation import _VISIBLE, open_quotations, segment, unwrap
 
 ROOT = Path(__file__).parent.parent
 PRESS = Path(os.environ.get("SELON_PRESS", ROOT.parent / "shared/press/articles.jsonl.xz"))
@@ -62,7 +63,7 @@ def test_sentences_are_stripped_ordered_and_cover_the_text(text: str) -> None:
         piece = text[sentence.start : sentence.end]
         assert _VISIBLE.search(piece)
         assert piece == piece.strip()
-        assert len(piece.splitlines()) == 1
+        assert len(unwrap(text)[sentence.start : sentence.end].splitlines()) == 1
         end = sentence.end
     assert not _VISIBLE.search(text[end:])
 
@@ -77,7 +78,45 @@ def test_nobody_sees_a_sentence_in_invisible_characters() -> None:
 @settings(deadline=None)
 @given(any_unicode | tricky_text)
 def test_each_line_is_segmented_by_itself(text: str) -> None:
-    assert slices(text) == [piece for line in text.splitlines() for piece in slices(line)]
+    unwrapped = unwrap(text)
+    found = [unwrapped[s.start : s.end] for s in segment(text)]
+    assert found == [piece for line in unwrapped.splitlines() for piece in slices(line)]
+
+
+@settings(deadline=None)
+@given(any_unicode | tricky_text)
+def test_unwrapping_changes_line_breaks_alone(text: str) -> None:
+    unwrapped = unwrap(text)
+    assert len(unwrapped) == len(text)
+    assert all(new == old or (new == " " and old in "\r\n") for new, old in zip(unwrapped, text, strict=True))
+
+
+@settings(deadline=None)
+@given(st.integers(50, 115), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_wrapped_text_is_cut_like_the_same_text_unwrapped(width: int, line_break: str, blank: bool) -> None:
+    paragraphs = SEED.read_text(encoding="utf-8").split("\n")
+    filled = [textwrap.fill(line, width, break_on_hyphens=False, break_long_words=False) for line in paragraphs]
+    wrapped = (line_break * (1 + blank)).join(line.replace("\n", line_break) for line in filled)
+    raw = "\n".join(paragraphs)
+    assert [piece.split() for piece in slices(wrapped)] == [piece.split() for piece in slices(raw)]
+    assert open_quotations(wrapped, segment(wrapped)) == open_quotations(raw, segment(raw))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Headlines, one a line: they begin with capitals.
+        "Le ministre annonce une hausse\nUn syndicat dénonce un recul\nLa grève est reconduite demain",
+        # A list, whose lines are not full.
+        "Au programme de la séance de ce mardi soir :\nles prix ;\nles salaires ;\nles retraites.",
+        # One lost capital in a page whose paragraphs are lines.
+        "Il pleut sur la ville depuis hier.\nle vent se lève aussi, dit-on.\nLa mer monte de deux mètres.",
+        # A line that is longer than any width.
+        "Le pont est fermé " + "x " * 60 + "\net la route\naussi, selon\nla mairie",
+    ],
+)
+def test_lines_that_are_paragraphs_stay_so(text: str) -> None:
+    assert unwrap(text) == text
 
 
 @settings(deadline=None)
@@ -119,7 +158,7 @@ def test_open_quotations(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", [*'"«“. \ud800', '."', "1. ", "a.", "A. ", "a@", "www.", "(...) ", ". « ", ". - ", "\n«"]
+    "unit", [*'"«“. \ud800', '."', "1. ", "a.", "A. ", "a@", "www.", "(...) ", ". « ", ". - ", "\n«", "a a\nb"]
 )
 def test_long_lines_finish(unit: str) -> None:
     # Quadratic rules would take minutes here; linear ones take a fraction of a second.

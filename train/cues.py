@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from train.schema import Article
-from train.segmentation import open_quotations
+from train.segmentation import new_paragraph, open_quotations, unwrap
 
 Kind = Literal["source", "speech", "denial", "taken back", "conditional", "hedge", "quotation", "figure"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -97,12 +97,13 @@ _CUES = [
     (kind, re.compile(pattern if kind in ("figure", "quotation") else rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE))
     for kind, pattern in _PATTERNS.items()
 ]
+_PLAIN = str.maketrans("’\r\n", "'  ")
 
 
 def find_cues(text: str) -> tuple[Cue, ...]:
     """Return the cues of a raw sentence in order of place; those of different kinds may overlap."""
-    # Typographic apostrophes have the length of plain ones, so offsets hold.
-    plain = text.replace("’", "'")
+    # Typographic apostrophes have the length of plain ones, and wrapped lines' breaks that of spaces: offsets hold.
+    plain = text.translate(_PLAIN)
     found = [Cue(m.start(), m.end(), kind) for kind, pattern in _CUES for m in pattern.finditer(plain)]
     return tuple(sorted(found, key=lambda cue: (cue.start, cue.end)))
 
@@ -134,7 +135,7 @@ def name_cues(text: str, opened: bool) -> str:
 
 def cue_features(article: Article) -> list[dict[str, float]]:
     """Return, for each sentence, its cues as numbers: how many of each kind, where, and the quotation's state."""
-    opened = open_quotations(article.text, article.sentences)
+    opened, unwrapped = open_quotations(article.text, article.sentences), unwrap(article.text)
     ends = [0, *(sentence.end for sentence in article.sentences)]
     rows = []
     for place, (span, text) in enumerate(zip(article.sentences, article.sentence_texts, strict=True)):
@@ -161,7 +162,7 @@ def cue_features(article: Article) -> list[dict[str, float]]:
             "first": float(place == 0),
             "last": float(place == len(article) - 1),
             "position": place / max(len(article) - 1, 1),
-            "paragraph begins": float("\n" in article.text[ends[place] : span.start]),
+            "paragraph begins": float(new_paragraph(unwrapped, ends[place], span.start)),
             "short": float(len(text) < 40),
             "long": float(len(text) > 200),
             "words": len(text.split()) / 100,

@@ -13,12 +13,17 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from train.schema import Sentence
 
-#: A paragraph ends where ``str.splitlines`` ends a line; no sentence crosses that.
+#: A paragraph ends where ``str.splitlines`` ends a line, unless the line was wrapped; no sentence crosses that.
 _ENDS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _PARAGRAPH, _BREAK = re.compile(f"[^{_ENDS}]+"), re.compile(f"[{_ENDS}]")
+#: Where no line is longer than this, lines may have been wrapped: mail, terminals and PDF files cut them to a width.
+_WIDTH = 120
+#: A wrapped line fills this share of the width, and of the breaks after such lines this share divides a sentence.
+_FULL, _GOES_ON = 0.7, 0.6
 #: Pages hold lines of nothing but zero-width characters or control codes: nobody sees a sentence there.
 _VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060\ufeff]")
 _MARK = re.compile('[«»“”„‟"″]')
@@ -74,7 +79,7 @@ def segment(text: str) -> tuple[Sentence, ...]:
     of several sentences is cut; its closing mark stays with the last one.
     """
     sentences = []
-    for paragraph in _PARAGRAPH.finditer(text):
+    for paragraph in _PARAGRAPH.finditer(unwrap(text)):
         masked = _mask(paragraph[0])
         begin = 0
         for end in (*_ends(masked), len(masked)):
@@ -87,9 +92,34 @@ def segment(text: str) -> tuple[Sentence, ...]:
     return tuple(sentences)
 
 
-def new_paragraph(text: str, start: int, end: int) -> bool:
-    """Return whether a paragraph ends between two places of a text."""
-    return _BREAK.search(text, start, end) is not None
+def unwrap(text: str) -> str:
+    """Return ``text`` with spaces for the line breaks inside wrapped paragraphs; the length and the rest stay.
+
+    Paragraphs are what line breaks separate, but for text whose lines were cut to a width: there the short ones
+    among the lines, blank ones and indents do.
+    """
+    lines = [line for line in _PARAGRAPH.finditer(text) if line[0].strip()]
+    width = max((len(line[0].strip()) for line in lines if " " in line[0].strip()), default=0)
+    if width > _WIDTH:
+        return text
+    breaks = [
+        (line, after.start(), len(line[0].strip()) >= _FULL * width, after[0][0].islower())
+        for line, after in pairwise(lines)
+        if text[line.end() : after.start()] in ("\n", "\r\n", "\r") and not after[0][0].isspace()
+    ]
+    goes_on = [small for *_, full, small in breaks if full]
+    if len(goes_on) < 2 or sum(goes_on) < _GOES_ON * len(goes_on):
+        return text
+    characters = list(text)
+    for line, end, full, small in breaks:
+        if full or (small and line[0].rstrip()[-1] not in ".?!…:;"):
+            characters[line.end() : end] = " " * (end - line.end())
+    return "".join(characters)
+
+
+def new_paragraph(unwrapped: str, start: int, end: int) -> bool:
+    """Return whether a paragraph ends between two places of a text that ``unwrap`` returned."""
+    return _BREAK.search(unwrapped, start, end) is not None
 
 
 def open_quotations(text: str, sentences: Sequence[Sentence]) -> tuple[bool, ...]:
@@ -99,7 +129,7 @@ def open_quotations(text: str, sentences: Sequence[Sentence]) -> tuple[bool, ...
     with a quotation mark: then the quotation goes on. ``sentences`` need not come from ``segment``.
     """
     offsets, states = [0], [False]
-    for paragraph in _PARAGRAPH.finditer(text):
+    for paragraph in _PARAGRAPH.finditer(unwrap(text)):
         indent = len(paragraph[0]) - len(paragraph[0].lstrip())
         if indent == len(paragraph[0]):
             continue

@@ -13,7 +13,7 @@ from typing import Any
 
 from train.labelling.rows import Labelled
 from train.schema import LABELS, Label, Prediction
-from train.segmentation import new_paragraph
+from train.segmentation import new_paragraph, unwrap
 
 #: The labels' French names, and how the page abbreviates them.
 FRENCH: dict[Label, tuple[str, str]] = {
@@ -92,9 +92,10 @@ def tail(provenance: dict[str, Any]) -> str:
 
 def _paragraphs(labelled: Labelled) -> Iterator[list[str]]:
     article, end = labelled.article, 0
+    unwrapped = unwrap(article.text)
     spans: list[str] = []
     for span, text, prediction in zip(article.sentences, article.sentence_texts, labelled.predictions, strict=True):
-        if spans and new_paragraph(article.text, end, span.start):
+        if spans and new_paragraph(unwrapped, end, span.start):
             yield spans
             spans = []
         spans.append(_span(text, prediction))

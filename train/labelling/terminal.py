@@ -27,6 +27,7 @@ STYLES: dict[Label, tuple[str, str]] = {
     "background": ("default", "·"),
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BREAK = re.compile(r"\r?\n|\r")
 
 
 def plain(text: str) -> str:
@@ -52,7 +53,7 @@ def table(labelled: Labelled) -> Table:
             Text(mark, style=f"bold {colour}"),
             Text(prediction.label, style=colour),
             Text(f"{prediction.confidence:.2f}{doubt}", style="dim"),
-            Text(plain(text), style=colour),
+            Text(plain(_BREAK.sub(" ", text)), style=colour),
         )
     return shown
 

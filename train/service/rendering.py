@@ -9,7 +9,7 @@ from itertools import pairwise
 from train import __version__
 from train.cues import KINDS, Cue, Kind, find_cues
 from train.schema import LABELS, Article, Prediction
-from train.segmentation import new_paragraph
+from train.segmentation import new_paragraph, unwrap
 from train.service.schemas import ArticleOut, CueOut, ModelDescription, ModelOut, Part, SentenceOut
 from train.service.served import Served
 
@@ -20,11 +20,11 @@ _READ = 4000
 def article_out(article: Article, predictions: Sequence[Prediction], parts: bool) -> ArticleOut:
     """Return an article's sentences with labels, cues and offsets into its raw text."""
     sentences = []
-    paragraph, end = 0, 0
+    paragraph, end, unwrapped = 0, 0, unwrap(article.text)
     for index, (span, text, prediction) in enumerate(
         zip(article.sentences, article.sentence_texts, predictions, strict=True)
     ):
-        paragraph += index > 0 and new_paragraph(article.text, end, span.start)
+        paragraph += index > 0 and new_paragraph(unwrapped, end, span.start)
         end = span.end
         cues = find_cues(text[:_READ])
         sentences.append(
