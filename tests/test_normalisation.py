@@ -53,6 +53,10 @@ def test_straight_marks_never_glue_words(text: str) -> None:
         ("e\u200b\u0301te\u0301", "été"),
         ("co\u00adopé\u00adra\u00adtion", "coopération"),
         ("peut‑être…", "peut-être..."),
+        (
+            "Le plan est impor-\ntant, peut-\r\nêtre - \ndit-il -\nbien.",
+            "Le plan est important, peutêtre - dit-il - bien.",
+        ),
         ("a\u2028b\tc\x00d", "a b c d"),
         ("", ""),
         (" \u00a0\n", ""),

@@ -12,6 +12,8 @@ import unicodedata
 #: Debris of scraped pages: soft hyphen, zero-width space, joiners, word joiner, byte order mark.
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: In wrapped lines a word is oftener cut (« impor-/tant ») than a compound at its own hyphen.
+_CUT_WORD = re.compile(r"(?<=[^\W\d_])[-‐]\r?\n(?=[^\W\d_])")
 _SPACES = re.compile(r"\s+")
 #: Spaces inside a quotation, where the mark itself says on which side it stands.
 _INNER_SPACE = re.compile(r"(?<=[«‹]) | (?=[»›])|(?<=(?<!\S)[“„‟]) | (?=”(?!\w))")
@@ -26,7 +28,8 @@ def normalise(text: str) -> str:
     Quotation marks become ``"`` without inner spaces (outlets differ in nothing but habit there), apostrophes
     ``'``, runs of white space one space; control characters and soft hyphens go. Idempotent.
     """
-    text = _CONTROL.sub(" ", text.translate(_INVISIBLE))
+    text = _CUT_WORD.sub("", text.translate(_INVISIBLE))
+    text = _CONTROL.sub(" ", text)
     text = _SPACES.sub(" ", unicodedata.normalize("NFC", text))
     text = _INNER_SPACE.sub("", text).translate(_MARKS)
     return _SPACED_PAIR.sub(r'"\1"', text).strip()

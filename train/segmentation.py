@@ -56,6 +56,7 @@ _ABBREVIATION = re.compile(
           |env|av|apr|éd|c\.-à-d)\.
       | (?:[Nn]os?|n|pp?|t|vol|ch|chap|fig|al|[Tt]él|janv|févr|avr|juil|sept|oct|nov|déc)\.(?=\s*\d)
       | [Aa]rt\.(?=\s*(?:\d|[LRD]\.))
+      | (?:(?<=:\s)1|(?<=;\s)\d\d?)\.
       | etc\.(?=\W+[{_LOWER}])
       | (?:[{_UPPER}]|[{_LOWER}](?:\.[{_LOWER}])+|Inc|Corp|Ltd|Co|Jr|Sr)\.(?!\s*{_OPENING})
     )""",
