@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from train import __version__
 from train.labelling.choices import Engine, Form, Kind
@@ -32,9 +33,9 @@ app = typer.Typer(
 corpus_app = typer.Typer(no_args_is_help=True, help="Check, describe and join labelled articles.")
 app.add_typer(corpus_app, name="corpus")
 
-# « :warning: » in a text stays what it is, and the table of emojis is not loaded.
-out = Console(soft_wrap=False, emoji=False)
-err = Console(stderr=True, emoji=False)
+# A text is no markup: « [fd00::1] » and « :warning: » stay what they are, and the table of emojis is not loaded.
+out = Console(emoji=False, markup=False, highlight=False)
+err = Console(stderr=True, emoji=False, markup=False, highlight=False)
 
 #: What `evaluate`, `compare` and `promote` read unless told otherwise: never trained on, by any shipped config.
 HELD_OUT = ("data/corpus/test.jsonl", "seeds")
@@ -95,7 +96,7 @@ def train(
         for report in reports:
             out.print(report_table(report))
         said = f"\nrun: runs:/{run_id}\nnext: selon compare runs:/OTHER runs:/{run_id} --on cross-validation"
-        out.print(said, markup=False, highlight=False, soft_wrap=True)
+        out.print(said, soft_wrap=True)
         return
     trained = training.train(resolved, resume)
     for report in trained.reports:
@@ -103,11 +104,11 @@ def train(
     champion = f"the champion: it answers from now on, not {registry.SHIPPED}"
     if not trained.champion:
         champion = f"`selon promote {trained.address}` makes it the champion"
-    out.print(f"\nmodel: [bold]{trained.address}[/bold], {champion}", highlight=False, soft_wrap=True)
+    out.print("\nmodel: ", Text(trained.address, style="bold"), f", {champion}", sep="", soft_wrap=True)
     following = [f"selon label ARTICLE.txt --model {trained.address}", f"selon evaluate {trained.address}", "selon ui"]
     if not trained.champion:
         following.insert(2, f"selon compare models:/selon@champion {trained.address}")
-    out.print("next:  " + "\n       ".join(following), markup=False, highlight=False)
+    out.print("next:  " + "\n       ".join(following))
 
 
 @app.command()
@@ -131,7 +132,7 @@ def pretrain(
             known.write_text(run.id)
         folder = learn(resolved, work, resume=resume, log=run.progress)
     said = f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}"
-    out.print(said, markup=False, highlight=False, soft_wrap=True)
+    out.print(said, soft_wrap=True)
 
 
 @app.command()
@@ -162,8 +163,8 @@ def evaluate(
     for mistake in report.worst[:8]:
         place = f"{mistake.article_id}:{mistake.sentence}"
         head = f"{place} {mistake.gold} → {mistake.predicted} ({mistake.confidence:.2f})"
-        out.print(head, style="bold", markup=False, highlight=False)
-        out.print(f"  {plain(mistake.text)}", markup=False, highlight=False)
+        out.print(head, style="bold")
+        out.print(f"  {plain(mistake.text)}")
     if run_id:
         with tracking.reopen(run_id) as run:
             log_report(run, articles, probabilities, report)
@@ -221,7 +222,7 @@ def promote(
         try:
             verify_golden(Labeller.open(registry.resolve(address)))
         except SelonError as error:  # one that cannot answer must not stay for ever
-            err.print(f"selon: no comparison: {error}", markup=False, highlight=False, soft_wrap=True)
+            err.print(f"selon: no comparison: {error}", soft_wrap=True)
             verify_golden(Labeller.open(registry.resolve(model)))
         else:
             out.print(comparing.to_table(_comparison([address, model], on, press)))
@@ -308,7 +309,7 @@ def bench(
 
     if output and output.suffix not in (".json", ".md"):
         raise SelonError(f"{output}: name a .json or a .md file")
-    found = benching.run(on, texts, repeats, lambda line: err.print(line, markup=False, highlight=False))
+    found = benching.run(on, texts, repeats, err.print)
     out.print(benching.to_table(found))
     if output:
         with whole_file(output) as file:
@@ -341,12 +342,10 @@ def serve(
         watch=watch,
     )
     if not is_loopback(host) and not token_file:
-        err.print(
-            f"selon: {host} can be reached from elsewhere and no --token-file is set: anybody may ask", markup=False
-        )
+        err.print(f"selon: {host} can be reached from elsewhere and no --token-file is set: anybody may ask")
 
     def tell(address: str) -> None:
-        err.print(f"selon: {address}", markup=False, highlight=False)  # [fd00::1] is no markup
+        err.print(f"selon: {address}")
 
     run_server(model, host, port, settings, tell)
 
@@ -377,7 +376,7 @@ def check(
             problems += error.problems
     problems += leakage(splits)
     for problem in problems[1:]:
-        err.print(f"selon: {problem}", markup=False, highlight=False)
+        err.print(f"selon: {problem}")
     if problems:
         raise SelonError(problems[0])
     total = sum(len(article) for articles in splits.values() for article in articles)
@@ -435,7 +434,7 @@ def join(
     for path, joined in join_files(labels, press, partial).items():
         share = joined.found / joined.wanted
         found = f"{joined.found} of {joined.wanted} sentences found ({share:.1%}), {len(joined.articles)} articles"
-        out.print(f"{path}: {found}", markup=False, highlight=False)
+        out.print(f"{path}: {found}")
         if output:
             output.mkdir(parents=True, exist_ok=True)
             with whole_file(output / path.name) as file:
@@ -534,7 +533,7 @@ def main() -> None:
 
 
 def _refuse(reason: str) -> NoReturn:
-    err.print(f"selon: {reason}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"selon: {reason}", soft_wrap=True)
     sys.exit(2)
 
 

@@ -122,7 +122,7 @@ def label(request: Request, labeller: Labeller, out: Console, err: Console) -> i
     if fresh is not None:
         last = terminal.summary(totals, fresh, time.perf_counter() - began, request.passed_over)
         # As it is, not wrapped: the last line is for machines too.
-        err.print(last, markup=False, highlight=False, soft_wrap=True)
+        err.print(last, soft_wrap=True)
     return 1 if totals.rejected else 0
 
 
@@ -194,7 +194,7 @@ def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals
     fresh: int | None = 0
     with Archive.open(request.target, request.output, provenance, request.parts) as archive:
         if archive.complete:
-            err.print(f"{request.target}: was finished before; nothing to do", markup=False, highlight=False)
+            err.print(f"{request.target}: was finished before; nothing to do")
             fresh = 0 if request.parts else None
         else:
             before = archive.totals().sentences
@@ -202,14 +202,14 @@ def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals
                 try:
                     _label_rest(request, labeller, job, archive, bar)
                 except SystemExit:  # a signal
-                    err.print("selon: nothing is lost: the same command goes on from here", highlight=False)
+                    err.print("selon: nothing is lost: the same command goes on from here")
                     raise
             archive.finish()
             fresh = archive.totals().sentences - before
         totals = archive.totals()
         if totals.rejected:
             said = f"{totals.rejected} could not be labelled: {archive.rejects} says where and why"
-            err.print(said, markup=False, highlight=False)
+            err.print(said)
     return totals, fresh
 
 
@@ -239,4 +239,4 @@ def _read_as(one: Input) -> str:
 
 
 def _tell(reject: Reject, err: Console) -> None:
-    err.print(terminal.plain(f"selon: {reject.place}: {reject.reason}"), markup=False, highlight=False, soft_wrap=True)
+    err.print(terminal.plain(f"selon: {reject.place}: {reject.reason}"), soft_wrap=True)
