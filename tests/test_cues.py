@@ -36,6 +36,13 @@ def test_each_kind_is_found_where_it_stands(text: str, kind: str, words: str) ->
     assert words in [piece.strip() for piece in found]
 
 
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_a_cue_may_go_on_in_the_next_line(line_break: str) -> None:
+    text = f"La mairie a fait{line_break}savoir que c'était sans{line_break}fondement."
+    found = {text[cue.start : cue.end].replace(line_break, " "): cue.kind for cue in find_cues(text)}
+    assert found == {"fait savoir": "speech", "sans fondement": "denial"}
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

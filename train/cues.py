@@ -93,17 +93,24 @@ _PATTERNS: dict[Kind, str] = {
     "figure": r"(?<!\d)\d[\d\s.,]*(?:\s?%|\b)",
     "quotation": r'["«»“”]|\'\'',
 }
+#: What a space of a pattern matches: in a wrapped text a line may end there.
+_SPACE = r"(?: |\r?\n)"
 _CUES = [
-    (kind, re.compile(pattern if kind in ("figure", "quotation") else rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE))
+    (
+        kind,
+        re.compile(
+            pattern if kind in ("figure", "quotation") else rf"(?<!\w)(?:{pattern.replace(' ', _SPACE)})(?!\w)",
+            re.IGNORECASE,
+        ),
+    )
     for kind, pattern in _PATTERNS.items()
 ]
-_PLAIN = str.maketrans("’\r\n", "'  ")
 
 
 def find_cues(text: str) -> tuple[Cue, ...]:
     """Return the cues of a raw sentence in order of place; those of different kinds may overlap."""
-    # Typographic apostrophes have the length of plain ones, and wrapped lines' breaks that of spaces: offsets hold.
-    plain = text.translate(_PLAIN)
+    # Typographic apostrophes have the length of plain ones, so offsets hold.
+    plain = text.replace("’", "'")
     found = [Cue(m.start(), m.end(), kind) for kind, pattern in _CUES for m in pattern.finditer(plain)]
     return tuple(sorted(found, key=lambda cue: (cue.start, cue.end)))
 

@@ -135,7 +135,7 @@ def test_the_limit_on_sentences(serving: Callable[..., Any]) -> None:
         assert client.post("/v1/label", json={"text": "Un pont. " * 3}).status_code == 200
         refused = client.post("/v1/label", json={"text": "Un pont. " * 4})
     assert refused.status_code == 422
-    assert "4 sentences; the most is 3" in refused.json()["detail"]
+    assert "the article has 4 sentences; the most is 3" in refused.json()["detail"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)

@@ -33,9 +33,10 @@ def test_bodies_are_bounded_whether_announced_or_not(serving: Callable[..., Any]
 
     with serving(max_body=2000) as client:
         announced = client.post("/v1/label", json={"text": "a" * 3000})
+        huge = client.post("/v1/label", json={"text": "a" * 30_000})
         chunked = client.post("/v1/label", content=pieces(), headers={"Content-Type": "application/json"})
         fits = client.post("/v1/label", json={"text": "a" * 1500})
-    assert (announced.status_code, chunked.status_code, fits.status_code) == (413, 413, 200)
+    assert [answer.status_code for answer in (announced, huge, chunked, fits)] == [413, 413, 413, 200]
     assert "larger than 2000 bytes" in announced.json()["detail"]
 
 
@@ -50,6 +51,10 @@ def test_every_answer_carries_the_headers(client: TestClient, address: str) -> N
     assert headers["x-frame-options"] == "DENY"
     assert "access-control-allow-origin" not in headers
     assert "server" not in headers
+
+
+def test_no_address_leads_to_another(client: TestClient) -> None:
+    assert client.post("/v1/label/", json={"text": "a"}, follow_redirects=False).status_code == 404
 
 
 def test_other_origins_are_told_nothing(client: TestClient) -> None:

@@ -26,6 +26,7 @@ PAYLOADS: list[dict[str, Any]] = [
     {"inputs": {"text": [TEXTS[0], TEXTS[4]]}},
     {"inputs": [{"text": TEXTS[0]}, {"text": TEXTS[4]}]},
     {"instances": [{"text": TEXTS[4], "document": DOCUMENT}]},
+    {"inputs": {"text": TEXTS[4]}},
 ]  # fmt: skip
 
 
@@ -60,8 +61,11 @@ def test_the_answers_are_mlflows(client: TestClient, mlflow_server: TestClient, 
         ({}, "give exactly one of dataframe_split"),
         ({"inputs": {"text": ["a"]}, "dataframe_records": [{"text": "a"}]}, ""),
         ({"inputs": "a"}, ""),
-        ({"inputs": {"text": ["a"], "document": []}}, "one length"),
+        ({"inputs": {"text": ["a"], "document": []}}, "inputs: the columns are of one length"),
+        ({"inputs": [{"texte": "a"}]}, "inputs.0.text: Field required"),
+        ({"inputs": {"texte": ["a"]}}, "inputs.text: Field required"),
         ({"dataframe_split": {"columns": ["text"], "data": [["a", "b"]]}}, "one cell a column"),
+        ({"dataframe_split": {"columns": 3, "data": []}}, "dataframe_split.columns: "),
         ({"dataframe_split": {"columns": ["titre"], "data": [["a"]]}}, "one column is text"),
         ({"dataframe_split": {"columns": ["text"], "data": [[3]]}}, "strings or null"),
         ({"dataframe_records": [{"document": "a"}]}, "text"),
@@ -74,12 +78,24 @@ def test_other_tables_are_refused(client: TestClient, payload: dict[str, Any], s
     assert said in answer.json()["detail"] + str(answer.json()["faults"])
 
 
+def test_sentences_are_counted_however_they_are_asked_for(client: TestClient) -> None:
+    def counted() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("selon_sentences_total{"))
+
+    before = counted()
+    client.post("/invocations", json={"dataframe_records": [{"text": TEXTS[0]}, {"text": TEXTS[3]}]})
+    client.post("/v1/label", json={"text": DOCUMENT})
+    assert counted() == before + 5
+
+
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_the_limit_on_rows(serving: Callable[..., Any], payload: dict[str, Any]) -> None:
     with serving(max_sentences=1) as client:
         answer = client.post("/invocations", json=payload)
     (table,) = payload.values()
-    rows = len(table.get("data") or table.get("text") if isinstance(table, dict) else table)
+    column = table.get("data") or table.get("text") if isinstance(table, dict) else table
+    rows = 1 if isinstance(column, str) else len(column)
     assert answer.status_code == (200 if rows == 1 else 422)
     if rows > 1:
         assert answer.headers["content-type"] == "application/problem+json"
@@ -99,7 +115,7 @@ def test_the_limit_on_rows(serving: Callable[..., Any], payload: dict[str, Any])
 def test_a_bad_table_is_refused_at_its_first_fault(client: TestClient, table: dict[str, Any]) -> None:
     answer = client.post("/invocations", json=table)
     assert answer.status_code == 422
-    assert len(answer.json()["faults"]) <= 2  # one a form that the table may have
+    assert len(answer.json()["faults"]) <= 2  # one a column
 
 
 def test_a_document_is_labelled_once_however_many_rows_it_has(serving: Callable[..., Any], gated: Any) -> None:

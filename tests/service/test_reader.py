@@ -287,6 +287,36 @@ def test_corrections_are_not_lost_silently(page: Any, tmp_path: Path) -> None:
     assert page.is_visible("#compose")
 
 
+def test_wrapped_text_is_taken_away_unwrapped(page: Any, tmp_path: Path) -> None:
+    text = (
+        "Le maire dément la grève annoncée pour lundi matin par le syn-\n"
+        "dicat des transports de la ville, selon un communiqué du ser-\n"
+        "vice de presse.\n\nL'eau monte, selon la mairie de la ville et le\n- petit - port."
+    )
+    _read(page, text)
+    page.focus(".sentence >> nth=1")
+    page.keyboard.press("a")
+    (article,) = read_articles(_saved(page, "#corrections", tmp_path))
+    assert "le syndicat des transports" in article.sentence_texts[0]
+    assert article.sentence_texts[1].startswith("L'eau monte, selon la mairie de la ville et le - petit")
+    assert (
+        len(_saved(page, '[data-download="md"]', tmp_path).read_text("utf-8").split("\n- "))
+        == 1 + page.locator("#claims li").count()
+    )
+
+
+def test_another_article_leaves_the_headline_of_the_last(page: Any) -> None:
+    _read(page, TEXT, "Premier titre")
+    page.click("#again")
+    page.evaluate("navigator.clipboard.writeText = null")
+    page.keyboard.insert_text("x")  # typed over the text, which is selected
+    assert page.input_value("#text") == "x"
+    assert page.input_value("#title") == "Premier titre"
+    page.evaluate("document.querySelector('#text').select()")
+    page.evaluate("document.querySelector('#text').dispatchEvent(new ClipboardEvent('paste', { bubbles: true }))")
+    assert page.input_value("#title") == ""
+
+
 def test_the_list_of_claims(page: Any, tmp_path: Path) -> None:
     _read(page, TEXT)
     claims = page.locator("#claims li a").all_inner_texts()

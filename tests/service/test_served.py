@@ -188,6 +188,16 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list((tmp_path / "mlruns").iterdir()) == []
 
 
+def test_a_numbered_model_needs_no_registry_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `registry.resolve` remembers of it answers, as for `selon label`."""
+    monkeypatch.setattr(registry, "registered_version", lambda address: pytest.fail("asked"))
+    monkeypatch.setattr(registry, "resolve", lambda address: tmp_path / address.rpartition("/")[2])
+    champion._main("models:/selon/3")
+    assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path / "3"), "version": "3"}
+
+
 def test_only_our_own_versions_are_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """`models:/autre/3` and `runs:/abc/7` are not models:/selon/3 and /7."""
     monkeypatch.setattr(registry, "recall", lambda address: Path(address))

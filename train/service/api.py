@@ -15,7 +15,7 @@ from train.service.problems import documented
 from train.service.rendering import article_out, model_description, model_out
 from train.service.schemas import LabelRequest, ManyArticles, ManyLabelled, ModelDescription, OneLabelled
 from train.service.served import Served
-from train.service.state import Here, Service
+from train.service.state import Here
 
 router = APIRouter(prefix="/v1", tags=["selon"])
 _EXAMPLES = {
@@ -50,14 +50,13 @@ async def label(request: Annotated[LabelRequest, Body(openapi_examples=_EXAMPLES
             articles = await run_sync(lambda: [read_article(one.text, one.title, one.id) for one in sent])
             predicted = await here.label(served, articles)
             many = isinstance(request, ManyArticles)
-            answer = await run_sync(_render, here, served, articles, predicted, request.parts, many)
+            answer = await run_sync(_render, served, articles, predicted, request.parts, many)
     except OverloadError as error:
         raise overloaded(error) from None
     return Response(answer, media_type="application/json")
 
 
 def _render(
-    here: Service,
     served: Served,
     articles: list[Article],
     predicted: list[list[Prediction]],
@@ -65,8 +64,6 @@ def _render(
     many: bool,
 ) -> str:
     done = [article_out(*both, parts) for both in zip(articles, predicted, strict=True)]
-    for article in done:
-        here.metrics.labelled(article.counts, sum(sentence.review for sentence in article.sentences))
     known = {"model": model_out(served), "review_below": served.labeller.bundle.review_below}
     answer = ManyLabelled(**known, articles=done) if many else OneLabelled(**known, **dict(done[0]))
     return answer.model_dump_json()

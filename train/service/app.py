@@ -48,6 +48,7 @@ def create_app(keeper: Keeper, settings: ServiceSettings) -> FastAPI:
         description="Labels each sentence of a French news article: who vouches for it, not whether it is true.",
         docs_url=None,  # both viewers load scripts from elsewhere; `pages` has one that needs none
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy the address would be another's
         lifespan=lifespan,
     )
     app.state.service = Service(settings, keeper, batcher, metrics)

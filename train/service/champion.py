@@ -111,10 +111,10 @@ def _at_server(uri: str, alias: str) -> str | None:
 
 def _credentials(login: str) -> dict[str, str]:
     """Return the header for what MLflow's own variables say, or else the address itself (``name:password``)."""
-    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
-        return {"Authorization": f"Bearer {token}"}
-    name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
+    name, password, token = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD", "TOKEN"))
     pair = f"{name}:{password}" if name and password else urllib.parse.unquote(login)
+    if token and not (name and password):  # MLflow's order
+        return {"Authorization": f"Bearer {token}"}
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"} if pair else {}
 
 
@@ -130,10 +130,10 @@ def _elsewhere(address: str | None) -> Found:
 
 
 def _main(address: str | None) -> None:
-    version = None
+    version, alias = registry.registered(address)
     if address is None:
         version = registry.champion()
-    elif any(registry.registered(address)):
+    elif alias:
         version = registry.registered_version(address)
     folder = registry.resolve(f"models:/{registry.REGISTERED}/{version}" if version else address)
     print(json.dumps({"folder": str(folder), "version": version}))

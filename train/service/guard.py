@@ -34,6 +34,8 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _METHODS = frozenset(HTTPMethod)
+#: A body this many times too large is still read and dropped, so that a client that writes first gets to read why.
+_READ_ANYWAY = 8
 #: What needs no token: the page, which asks for one; the document of the API; whether the server is there.
 OPEN = frozenset(
     "/ /icon.svg /style.css /reader.js /takeaway.js /words.js /example.txt /docs /openapi.json "
@@ -151,7 +153,8 @@ class Intake:
             413, f"the body is larger than {self._max_body} bytes; send less", {"Connection": "close"}
         )
         length = Headers(scope=scope).get("content-length", "")
-        if length.isdigit() and int(length) > self._max_body:
+        most = _READ_ANYWAY * self._max_body
+        if length.isdigit() and int(length) > most:
             raise too_large
         full = self._open > self._max_open
         chunks: list[bytes] = []
@@ -163,14 +166,16 @@ class Intake:
                     if message["type"] == "http.disconnect":
                         return None
                     size += len(message.get("body", b""))
-                    if size > self._max_body:
+                    if size > most:
                         raise too_large
-                    if not full:  # else read and dropped, so that the client gets to read the answer
+                    if not full and size <= self._max_body:  # else read and dropped
                         chunks.append(message.get("body", b""))
                     if not message.get("more_body", False):
                         break
         except TimeoutError:
             raise ProblemError(408, "the body took too long to arrive", {"Connection": "close"}) from None
+        if size > self._max_body:
+            raise too_large
         if full:
             raise OverloadError(1)
         return b"".join(chunks)

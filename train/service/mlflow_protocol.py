@@ -11,14 +11,14 @@ from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictStr, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictStr, Tag, model_validator
 
 from train import __version__
 from train.schema import Article, Label, Prediction
 from train.scoring import Placed, answer_rows, place_rows
 from train.service.batching import OverloadError
 from train.service.guard import overloaded
-from train.service.problems import ProblemError, documented
+from train.service.problems import COLUMNS, RECORDS, ProblemError, documented
 from train.service.schemas import Text, whole_characters
 from train.service.state import Here
 
@@ -65,11 +65,18 @@ class Split(BaseModel):
         return [(row["text"], row.get("document")) for row in table]
 
 
-class Columns(BaseModel):
-    """A table as lists, a list a column."""
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | None) else value
 
-    text: Annotated[list[Cell], _ONE_FAULT]
-    document: Annotated[list[Cell], _ONE_FAULT] | None = None
+
+Column = Annotated[list[Cell], _ONE_FAULT, BeforeValidator(_listed)]
+
+
+class Columns(BaseModel):
+    """A table as lists, a list a column; a column may be a single cell."""
+
+    text: Column
+    document: Column | None = None
 
     @model_validator(mode="after")
     def _rectangular(self) -> Columns:
@@ -79,6 +86,11 @@ class Columns(BaseModel):
 
 
 Records = Annotated[list[Record], _ONE_FAULT]
+#: So that only the faults of the one that was meant are told.
+Either = Annotated[
+    Annotated[Columns, Tag(COLUMNS)] | Annotated[Records, Tag(RECORDS)],
+    Discriminator(lambda value: RECORDS if isinstance(value, list) else COLUMNS),
+]
 Table = Split | Columns | list[Record]
 
 
@@ -112,13 +124,13 @@ class RecordsForm(_Form):
 class InputsForm(_Form):
     """``{"inputs": …}``: columns or records."""
 
-    inputs: Columns | Records
+    inputs: Either
 
 
 class InstancesForm(_Form):
     """``{"instances": …}``: columns or records."""
 
-    instances: Columns | Records
+    instances: Either
 
 
 def _which(value: Any) -> str | None:

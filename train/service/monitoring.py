@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from train.schema import Label
+from train.schema import Prediction
 from train.service.served import Served
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -51,11 +51,11 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def labelled(self, counts: Mapping[Label, int], review: int) -> None:
+    def labelled(self, predictions: Sequence[Prediction]) -> None:
         """Count an article's sentences."""
-        for label, count in counts.items():
-            self._sentences.labels(label).inc(count)
-        self._review.inc(review)
+        for one in predictions:
+            self._sentences.labels(one.label).inc()
+            self._review.inc(one.review)
 
     def batch(self, tokens: int, seconds: float) -> None:
         """Count a batch."""

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 #: How many faults of one request are listed; a body of a million bad rows has a million.
 _MOST_FAULTS = 20
 _LONGEST_PLACE = 120
+#: The forms that a part of a body may take: pydantic names them in a fault's place, but they do not stand in the body.
+COLUMNS, RECORDS = "table of columns", "table of records"
 
 
 class Fault(BaseModel):
@@ -75,10 +77,14 @@ def from_validation(error: RequestValidationError, content_type: str) -> Problem
         return ProblemError(400, "the body is no valid JSON")
     faults = [
         # The first two parts are « body » and the form that the body took.
-        Fault(at=".".join(map(str, fault["loc"][2:]))[:_LONGEST_PLACE] or "body", reason=fault["msg"])
+        Fault(at=_place(fault["loc"][2:]), reason=fault["msg"].removeprefix("Value error, "))
         for fault in found[:_MOST_FAULTS]
     ]
     return ProblemError(422, f"{faults[0].at}: {faults[0].reason}", faults=faults)
+
+
+def _place(parts: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in parts if part not in (COLUMNS, RECORDS))[:_LONGEST_PLACE] or "body"
 
 
 def unexpected(error: BaseException) -> ProblemError:

@@ -33,12 +33,11 @@ class Service:
 
     async def label(self, served: Served, articles: Sequence[Article]) -> list[list[Prediction]]:
         """Have admitted articles labelled; ProblemError where one is too long or the deadline passes."""
-        for article in articles:
-            if len(article) > self.settings.max_sentences:
-                limit = self.settings.max_sentences
-                raise ProblemError(
-                    422, f"an article has {len(article)} sentences; the most is {limit}: send it in pieces"
-                )
+        limit = self.settings.max_sentences
+        for number, article in enumerate(articles, 1):
+            if len(article) > limit:
+                which = f"article {number} of {len(articles)}" if len(articles) > 1 else "the article"
+                raise ProblemError(422, f"{which} has {len(article)} sentences; the most is {limit}: send it in pieces")
         queued = {
             place: self.batcher.submit(served.labeller, article, self.cost(served, article.text, article.title))
             for place, article in enumerate(articles)
@@ -49,6 +48,8 @@ class Service:
                 done = await asyncio.gather(*map(asyncio.wrap_future, queued.values()))
         except TimeoutError:
             raise self._late(list(queued.values())) from None
+        for predictions in done:
+            self.metrics.labelled(predictions)
         answers = dict(zip(queued, done, strict=True))
         return [answers.get(place, []) for place in range(len(articles))]
 

@@ -1,7 +1,7 @@
 // The reader page. Everything that comes from an article or the server is set as text, never as markup, and no
 // offset is computed here: the server cuts the sentences into parts, and the page lays them side by side.
 
-import { FILES, copyText, download, toRows } from "./takeaway.js";
+import { FILES, copyText, download, oneLine, toRows } from "./takeaway.js";
 import { FAILURES, KINDS, LABELS, french, plural } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -43,6 +43,7 @@ function mark(label) {
 }
 
 const UNREAD = document.title;
+const serving = (model) => { $("served").textContent = french(`modèle « ${model.name} »`); };
 const narrow = matchMedia("(max-width: 60rem)"); // as in style.css
 const labelOf = (sentence) => judged.get(sentence.index) ?? sentence.label;
 const isCorrected = (sentence) => labelOf(sentence) !== sentence.label;
@@ -59,8 +60,9 @@ function say(text) {
 }
 
 async function ask(path, options = {}) {
-  const headers = { ...options.headers };
-  if ($("token").value) headers.Authorization = `Bearer ${$("token").value}`;
+  const headers = new Headers(options.headers);
+  const token = $("token").value.replace(/[^!-~]/g, "?"); // no header holds what is not ASCII, and no token does
+  if (token) headers.set("Authorization", `Bearer ${token}`);
   const response = await fetch(path, { ...options, headers });
   if (response.status === 401) $("token-field").hidden = false;
   if (!response.ok) throw Object.assign(new Error("refused"), { status: response.status });
@@ -173,7 +175,7 @@ function typeset(sentence) {
   const node = element("span", { className: "sentence", role: "button", tabIndex: -1, data: { index: sentence.index } });
   node.append(element("span", { className: "sr said" }));
   for (const part of sentence.parts) {
-    const kinds = part.kinds.filter((kind) => kind !== "figure");
+    const kinds = part.kinds.filter((kind) => KINDS[kind]);
     node.append(kinds.length ? element("span", { className: "cue" }, part.text) : part.text);
   }
   return node;
@@ -311,7 +313,7 @@ function detail(sentence) {
   lines.push(element("div", { className: "rows", role: "group", "aria-label": "Probabilités ; choisir corrige, confirme ou retire" }, ...rows));
   const cues = new Map();
   for (const { text, kind } of sentence.cues) {
-    if (kind !== "figure") cues.set(`${text.toLowerCase()} ${kind}`, kind === "quotation" ? KINDS[kind] : `${french("« ")}${text}${french(" »")} (${KINDS[kind]})`);
+    if (KINDS[kind]) cues.set(`${text.toLowerCase()} ${kind}`, kind === "quotation" ? KINDS[kind] : `${french("« ")}${text}${french(" »")} (${KINDS[kind]})`);
   }
   const found = [...new Set(cues.values())].join(", ");
   lines.push(element("p", { className: "found" }, element("strong", {}, french("Indices relevés : ")), found || "aucun", "."));
@@ -334,6 +336,7 @@ function claims() {
 
 function provenance() {
   const { model } = labelled;
+  serving(model);
   const version = model.version ? `, version ${model.version}` : "";
   const made = new Date().toLocaleString("fr", { dateStyle: "long", timeStyle: "short" });
   $("provenance").replaceChildren(element("p", {},
@@ -410,10 +413,10 @@ function sentenceAt(event) {
 
 // --- taking away ----------------------------------------------------------------------------------------
 
-// What the files are made of: the sentences as the reader left them.
+// What the files are made of: the sentences as the reader left them, each on one line however the text was wrapped.
 function reading() {
   const sentences = labelled.sentences.map((sentence) => ({
-    ...sentence, said: sentence.label, judged: judged.get(sentence.index), label: labelOf(sentence),
+    ...sentence, text: oneLine(sentence.text), said: sentence.label, judged: judged.get(sentence.index), label: labelOf(sentence),
     confidence: sentence.probabilities[labelOf(sentence)], review: toReview(sentence), corrected: isCorrected(sentence),
   }));
   return { ...labelled, title, sentences };
@@ -440,7 +443,12 @@ $("again").addEventListener("click", () => {
   document.title = UNREAD;
   $("reading").hidden = true;
   $("compose").hidden = false;
-  $("text").focus();
+  $("text").select();
+});
+// Another article in place of the one before: that one's headline is not its own.
+$("text").addEventListener("paste", ({ target }) => {
+  const whole = target.selectionEnd - target.selectionStart === target.value.length;
+  if (whole && $("title").value.trim() === title) $("title").value = "";
 });
 $("legend").addEventListener("click", filter);
 $("cues").addEventListener("change", () => $("body").classList.toggle("plain", !$("cues").checked));
@@ -483,7 +491,4 @@ $("corrections").addEventListener("click", () => {
 });
 addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
 new ResizeObserver(() => arrangeMarks($("body"))).observe($("body"));
-ask("v1/model").then((response) => response.json()).then(
-  (model) => { $("served").textContent = french(`modèle « ${model.name} »`); },
-  () => {},
-);
+ask("v1/model").then((response) => response.json()).then(serving, () => {});

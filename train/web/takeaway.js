@@ -1,5 +1,8 @@
 // What a reader takes away: the list of claims as text, CSV, JSON or Markdown, and the article with its corrections.
 
+// A sentence of a wrapped text holds line breaks, and perhaps a word that was cut at one, as train/normalisation.py reads it.
+export const oneLine = (text) => text.replace(/(\p{L})[-‐]\r?\n(?=\p{L})/gu, "$1").replace(/\r?\n|\r/g, " ");
+
 const claims = (reading) => reading.sentences
   .filter((sentence) => sentence.label === "claim")
   .map(({ index, start, end, text, confidence, review, corrected }) =>
@@ -22,7 +25,7 @@ function toJson(reading) {
 }
 
 function toMarkdown(reading) {
-  const plain = (text) => text.replace(/[\\`*_[\]<>#|]|^[-+]|(?<=^\d+)[.)]/g, "\\$&");
+  const plain = (text) => text.replace(/[\\`*_[\]<>#|]|^[-+]/g, "\\$&").replace(/^(\d+)([.)])/, "$1\\$2");
   const lines = claims(reading).map((row) => `- ${plain(row.text)}${row.review ? " *(à relire)*" : ""}`);
   const by = `${reading.model.name} (${reading.model.sha256.slice(0, 12)})`;
   return `# Affirmations à vérifier${reading.title ? ` : ${plain(reading.title)}` : ""}\n\n${lines.join("\n")}\n\n` +

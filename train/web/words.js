@@ -6,9 +6,10 @@ export const LABELS = {
   attribution: { name: "Attribution", key: "t", means: "une parole, une source, rien de plus à vérifier" },
   background: { name: "Contexte", key: "c", means: "le journal le donne pour établi" },
 };
+// Of the cues that are shown: figures are seen without help.
 export const KINDS = {
   source: "source", speech: "parole", denial: "démenti", "taken back": "démenti écarté", conditional: "conditionnel",
-  hedge: "réserve", quotation: "guillemets", figure: "chiffre",
+  hedge: "réserve", quotation: "guillemets",
 };
 export const FAILURES = {
   401: "Ce serveur demande un jeton d’accès : saisissez-le (ou vérifiez-le), puis relancez.",
