@@ -54,6 +54,10 @@ def test_straight_marks_never_glue_words(text: str) -> None:
         ("co\u00adopé\u00adra\u00adtion", "coopération"),
         ("peut‑être…", "peut-être..."),
         (
+            "impor- \n  tant, dé\u00ad\nmenti, Seine-Saint-\nDenis, dit-\nil, a-t-\nelle",
+            "important, démenti, Seine-Saint- Denis, dit- il, a-t- elle",
+        ),
+        (
             "Le plan est impor-\ntant, peut-\r\nêtre - \ndit-il -\nbien.",
             "Le plan est important, peutêtre - dit-il - bien.",
         ),

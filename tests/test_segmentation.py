@@ -92,12 +92,16 @@ def test_unwrapping_changes_line_breaks_alone(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(50, 115), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_wrapped_text_is_cut_like_the_same_text_unwrapped(width: int, line_break: str, blank: bool) -> None:
+@given(st.integers(50, 115), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.sampled_from(["", "  "]))
+def test_wrapped_text_is_cut_like_the_same_text_unwrapped(
+    width: int, line_break: str, blank: bool, margin: str
+) -> None:
     paragraphs = SEED.read_text(encoding="utf-8").split("\n")
     filled = [textwrap.fill(line, width, break_on_hyphens=False, break_long_words=False) for line in paragraphs]
-    wrapped = (line_break * (1 + blank)).join(line.replace("\n", line_break) for line in filled)
-    raw = "\n".join(paragraphs)
+    # One line in ten may be too long: an address, a notice.
+    lines = [*("\n" * (1 + blank)).join(filled).split("\n"), "", f"Lire aussi : {'un autre titre ' * 9}"]
+    wrapped = line_break.join(margin + line for line in lines)
+    raw = "\n".join([*paragraphs, lines[-1]])
     assert [piece.split() for piece in slices(wrapped)] == [piece.split() for piece in slices(raw)]
     assert open_quotations(wrapped, segment(wrapped)) == open_quotations(raw, segment(raw))
 
@@ -111,8 +115,10 @@ def test_wrapped_text_is_cut_like_the_same_text_unwrapped(width: int, line_break
         "Au programme de la séance de ce mardi soir :\nles prix ;\nles salaires ;\nles retraites.",
         # One lost capital in a page whose paragraphs are lines.
         "Il pleut sur la ville depuis hier.\nle vent se lève aussi, dit-on.\nLa mer monte de deux mètres.",
-        # A line that is longer than any width.
+        # Lines that are longer than any width.
         "Le pont est fermé " + "x " * 60 + "\net la route\naussi, selon\nla mairie",
+        # Lines that had room for the next word.
+        "L'usine dément toute fermeture du site du Nord\nle personnel attend\nla suite des choses depuis mai 2021.",
     ],
 )
 def test_lines_that_are_paragraphs_stay_so(text: str) -> None:

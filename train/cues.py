@@ -94,7 +94,7 @@ _PATTERNS: dict[Kind, str] = {
     "quotation": r'["«»“”]|\'\'',
 }
 #: What a space of a pattern matches: in a wrapped text a line may end there.
-_SPACE = r"(?: |\r?\n)"
+_SPACE = r"(?:[ \r\n]+)"
 _CUES = [
     (
         kind,
@@ -189,7 +189,7 @@ _WHOLE = 0.95
 #: How many letters of a cue tell which word it is.
 _STEM = 8
 _FIRST_PERSON = re.compile(r"(?<!\w)(?:je|j'|nous|notre|nos|mon|ma|mes|moi|on)(?!\w)|j'", re.IGNORECASE)
-_NEGATION = re.compile(r"(?<!\w)(?:n'|ne(?!\w)).{1,30}?(?:pas|plus|rien|aucun\w*|jamais|personne)(?!\w)", re.IGNORECASE)
+_NEGATION = re.compile(r"(?<!\w)(?:n'|ne(?!\w)).{1,30}?(?:pas|plus|rien|aucun\w*|jamais|personne)(?!\w)", re.I | re.S)
 
 
 def _share_inside(text: str, marks: list[int], opened: bool) -> float:

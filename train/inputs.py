@@ -20,7 +20,7 @@ import numpy as np
 
 from train.config import InputConfig
 from train.cues import name_cues
-from train.normalisation import normalise
+from train.normalisation import normalise, rejoin
 from train.schema import Article
 from train.segmentation import open_quotations
 
@@ -65,7 +65,7 @@ def _context(article: Article, texts: list[str], place: int, opened: bool, confi
     if config.position:
         parts.append("début" if place == 0 else "fin" if place == len(texts) - 1 else "milieu")
     if config.cues:
-        parts.append(name_cues(article.sentence_texts[place], opened and config.quotation))
+        parts.append(name_cues(rejoin(article.sentence_texts[place]), opened and config.quotation))
     if config.title:
         parts.append(normalise(article.title))
     if config.before:

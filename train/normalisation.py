@@ -12,8 +12,11 @@ import unicodedata
 #: Debris of scraped pages: soft hyphen, zero-width space, joiners, word joiner, byte order mark.
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-#: In wrapped lines a word is oftener cut (« impor-/tant ») than a compound at its own hyphen.
-_CUT_WORD = re.compile(r"(?<=[^\W\d_])[-‐]\r?\n(?=[^\W\d_])")
+#: In wrapped lines a word is oftener cut (« impor-/tant ») than a compound at its hyphen, unless what follows tells.
+_CUT_WORD = re.compile(
+    r"(?<=[^\W\d_])[-‐\u00ad][ \t]*(?:\r\n|\n|\r)[ \t]*(?=[a-zà-öø-ÿœ])"
+    r"(?!(?:ils?|elles?|on|je|tu|nous|vous|ce|là|ci|t)\b)"
+)
 _SPACES = re.compile(r"\s+")
 #: Spaces inside a quotation, where the mark itself says on which side it stands.
 _INNER_SPACE = re.compile(r"(?<=[«‹]) | (?=[»›])|(?<=(?<!\S)[“„‟]) | (?=”(?!\w))")
@@ -22,14 +25,18 @@ _MARKS = str.maketrans("’‘ʼ“”„‟″«»‹›‐‑", "'''" + 9 * '"
 _SPACED_PAIR = re.compile(r'(?<!\S)" ([^"\s][^"]*) "(?!\w)')
 
 
+def rejoin(text: str) -> str:
+    """Return ``text`` with the words whole that its lines cut in two."""
+    return _CUT_WORD.sub("", text)
+
+
 def normalise(text: str) -> str:
     """Return ``text`` in the one form that classifiers see.
 
     Quotation marks become ``"`` without inner spaces (outlets differ in nothing but habit there), apostrophes
     ``'``, runs of white space one space; control characters and soft hyphens go. Idempotent.
     """
-    text = _CUT_WORD.sub("", text.translate(_INVISIBLE))
-    text = _CONTROL.sub(" ", text)
+    text = _CONTROL.sub(" ", rejoin(text).translate(_INVISIBLE))
     text = _SPACES.sub(" ", unicodedata.normalize("NFC", text))
     text = _INNER_SPACE.sub("", text).translate(_MARKS)
     return _SPACED_PAIR.sub(r'"\1"', text).strip()

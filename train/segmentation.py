@@ -20,10 +20,12 @@ from train.schema import Sentence
 #: A paragraph ends where ``str.splitlines`` ends a line, unless the line was wrapped; no sentence crosses that.
 _ENDS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _PARAGRAPH, _BREAK = re.compile(f"[^{_ENDS}]+"), re.compile(f"[{_ENDS}]")
-#: Where no line is longer than this, lines may have been wrapped: mail, terminals and PDF files cut them to a width.
-_WIDTH = 120
-#: A wrapped line fills this share of the width, and of the breaks after such lines this share divides a sentence.
-_FULL, _GOES_ON = 0.7, 0.6
+#: Where this share of the lines is no longer, they may have been wrapped: mail, terminals and PDF files cut them to a
+#: width. A headline's address or a notice may be longer.
+_WIDTH, _MOSTLY = 120, 0.9
+#: A wrapped line and the word after it fill this share of the width (letters differ in theirs), and of the breaks after
+#: such lines, where no mark ends them, this share stands before a small letter. (Headlines begin with capitals.)
+_FULL, _GOES_ON = 0.85, 0.4
 #: Pages hold lines of nothing but zero-width characters or control codes: nobody sees a sentence there.
 _VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060\ufeff]")
 _MARK = re.compile('[«»“”„‟"″]')
@@ -42,7 +44,7 @@ _CERTAIN_START = re.compile(_OPENING)
 _SMALL_START = re.compile(r"(?:les?|la|une?|ils?|elles?|on|nous|je|ce|cette|mais|selon)\s|l['’]")
 
 #: « Il part. (...) Elle reste » : the omission belongs to what follows; without a stop before it, it is one.
-_OMISSION = re.compile(r"(?<=[.?!…»]\s)[(\[]\s?(?:\.{2,3}|…)\s?[)\]]")
+_OMISSION = re.compile(r"(?:(?<=[.?!…»]\s)|(?<=[.?!…»]\s\s))[(\[]\s?(?:\.{2,3}|…)\s?[)\]]")
 _ADDRESS = re.compile(
     r"""(?:https?://|www\.)\S*[\w/]
       | (?<![\w.+-])[\w.+-]+@[\w.-]*\w
@@ -56,7 +58,7 @@ _ABBREVIATION = re.compile(
           |env|av|apr|éd|c\.-à-d)\.
       | (?:[Nn]os?|n|pp?|t|vol|ch|chap|fig|al|[Tt]él|janv|févr|avr|juil|sept|oct|nov|déc)\.(?=\s*\d)
       | [Aa]rt\.(?=\s*(?:\d|[LRD]\.))
-      | (?:(?<=:\s)1|(?<=;\s)\d\d?)\.
+      | (?:(?<=:\s)1|(?<=:\s\s)1|(?<=;\s)\d\d?|(?<=;\s\s)\d\d?)\.
       | etc\.(?=\W+[{_LOWER}])
       | (?:[{_UPPER}]|[{_LOWER}](?:\.[{_LOWER}])+|Inc|Corp|Ltd|Co|Jr|Sr)\.(?!\s*{_OPENING})
     )""",
@@ -96,26 +98,34 @@ def segment(text: str) -> tuple[Sentence, ...]:
 def unwrap(text: str) -> str:
     """Return ``text`` with spaces for the line breaks inside wrapped paragraphs; the length and the rest stay.
 
-    Paragraphs are what line breaks separate, but for text whose lines were cut to a width: there the short ones
-    among the lines, blank ones and indents do.
+    Paragraphs are what line breaks separate, but for text whose lines were cut to a width: there the lines that had
+    room for more end one, and blank lines and indents do.
     """
     lines = [line for line in _PARAGRAPH.finditer(text) if line[0].strip()]
-    width = max((len(line[0].strip()) for line in lines if " " in line[0].strip()), default=0)
-    if width > _WIDTH:
+    sizes = [len(line[0].strip()) for line in lines if " " in line[0].strip()]
+    short = [size for size in sizes if size <= _WIDTH]
+    if len(short) < _MOSTLY * len(sizes):
         return text
-    breaks = [
-        (line, after.start(), len(line[0].strip()) >= _FULL * width, after[0][0].islower())
-        for line, after in pairwise(lines)
-        if text[line.end() : after.start()] in ("\n", "\r\n", "\r") and not after[0][0].isspace()
-    ]
-    goes_on = [small for *_, full, small in breaks if full]
+    room, margin = _FULL * max(short, default=0), min(map(_indent, lines), default=0)
+    breaks = []
+    for line, after in pairwise(lines):
+        if text[line.end() : after.start()] in ("\n", "\r\n", "\r") and _indent(after) <= margin:
+            following = after[0].split(maxsplit=1)[0]
+            full = len(line[0].strip()) + 1 + len(following) >= room
+            stopped = line[0].rstrip()[-1] in ".?!…:;"
+            breaks.append((slice(line.end(), after.start()), full, stopped, following[0].islower()))
+    goes_on = [small for _, full, stopped, small in breaks if full and not stopped]
     if len(goes_on) < 2 or sum(goes_on) < _GOES_ON * len(goes_on):
         return text
     characters = list(text)
-    for line, end, full, small in breaks:
-        if full or (small and line[0].rstrip()[-1] not in ".?!…:;"):
-            characters[line.end() : end] = " " * (end - line.end())
+    for place, full, stopped, small in breaks:
+        if full or (small and not stopped):
+            characters[place] = " " * (place.stop - place.start)
     return "".join(characters)
+
+
+def _indent(line: re.Match[str]) -> int:
+    return len(line[0]) - len(line[0].lstrip())
 
 
 def new_paragraph(unwrapped: str, start: int, end: int) -> bool:

@@ -1,7 +1,8 @@
 // What a reader takes away: the list of claims as text, CSV, JSON or Markdown, and the article with its corrections.
 
 // A sentence of a wrapped text holds line breaks, and perhaps a word that was cut at one, as train/normalisation.py reads it.
-export const oneLine = (text) => text.replace(/(\p{L})[-‐]\r?\n(?=\p{L})/gu, "$1").replace(/\r?\n|\r/g, " ");
+const CUT_WORD = /(\p{L})[-‐\u00ad][ \t]*(?:\r\n|\n|\r)[ \t]*(?=\p{Ll})(?!(?:ils?|elles?|on|je|tu|nous|vous|ce|là|ci|t)(?!\p{L}))/gu;
+export const oneLine = (text) => text.replace(CUT_WORD, "$1").replace(/\r\n|\n|\r/g, " ");
 
 const claims = (reading) => reading.sentences
   .filter((sentence) => sentence.label === "claim")
