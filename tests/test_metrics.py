@@ -150,11 +150,20 @@ def test_natural_precision_by_hand() -> None:
     gold = np.array([1, 1] + [3] * 100)
     given_labels = np.array([1, 1] + [1] * 5 + [3] * 95)
     shares = np.array([0.2, 0.013, 0.357, 0.43])
-    expected = 0.013 / (0.013 + 0.43 * 0.05)
-    np.testing.assert_allclose(natural_precision(gold, given_labels, shares), [0, expected, 0, 1])
+    owner = np.arange(102) % 2
+    found = natural_precision(confusions_by_article(gold, given_labels, owner), shares)
+    assert (found["claim"], found["attribution"]) == (None, None)
+    assert found["background"] == Interval(1, 1, 1)
+    assert found["denial"] is not None
+    assert found["denial"].value == pytest.approx(0.013 / (0.013 + 0.43 * 0.05))
+    # Of the fifty backgrounds of one article three are called denial, of the other's two.
+    assert found["denial"].low == pytest.approx(0.013 / (0.013 + 0.43 * 3 / 50))
+    assert found["denial"].high == pytest.approx(0.013 / (0.013 + 0.43 * 2 / 50))
     # Where gold has those shares already, it is plain precision.
     shares = np.bincount(GOLD, minlength=4) / len(GOLD)
-    np.testing.assert_allclose(natural_precision(GOLD, GIVEN, shares), precision_recall(confusion(GOLD, GIVEN))[0])
+    plain = natural_precision(confusion(GOLD, GIVEN)[None], shares).values()
+    expected = precision_recall(confusion(GOLD, GIVEN))[0]
+    np.testing.assert_allclose([one.value if one else 0 for one in plain], expected)
     assert NATURAL_SHARES.sum() == pytest.approx(1, abs=2e-4)
 
 

@@ -106,8 +106,10 @@ def test_the_bundle_carries_its_held_out_figures(trained: Path) -> None:
         assert bundle.held_out is not None
         assert bundle.held_out.sources == ("data/corpus/test.jsonl",)
         assert bundle.held_out.articles == logged["articles"] == 12
-        for name in ("precision", "natural_precision"):
-            assert getattr(bundle.held_out, name) == pytest.approx(logged[name], abs=1e-4)
+        assert bundle.held_out.precision == pytest.approx(logged["precision"], abs=1e-4)
+        for label, found in logged["natural_precision"].items():
+            assert bundle.held_out.natural_precision[label] == pytest.approx(found["value"], abs=1e-4)
+            assert bundle.held_out.natural_interval[label] == pytest.approx((found["low"], found["high"]), abs=1e-4)
 
 
 def test_cross_validation_pools_every_article(project: Path) -> None:

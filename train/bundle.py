@@ -31,7 +31,8 @@ class Golden(StrictModel):
 class HeldOut(StrictModel):
     """How often each label was right, from 0 to 1, on articles that the model had not seen.
 
-    ``natural_precision`` is reweighted to the labels' shares in ordinary press articles, where denials are rare.
+    ``natural_precision`` is reweighted to the labels' shares in ordinary press articles, where denials are rare;
+    ``natural_interval`` is its 95 % interval. Both lack a label that was never given.
     """
 
     sources: tuple[str, ...]
@@ -40,6 +41,7 @@ class HeldOut(StrictModel):
     counts: dict[str, int]
     precision: dict[str, float]
     natural_precision: dict[str, float]
+    natural_interval: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
 class Int8Check(StrictModel):

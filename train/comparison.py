@@ -113,7 +113,7 @@ def compare(models: Sequence[Contestant], articles: Sequence[Article], on: str) 
         cells = [str(model.report.f1[key]) for model in models]
         rows.append((title, cells + ([_signed(differences[key])] if differences else [])))
     others: list[tuple[str, Callable[[Contestant], str]]] = [
-        ("precision of denial at its natural rate", lambda m: f"{m.report.natural_precision['denial']:.3f}"),
+        ("precision of denial at its natural rate", lambda m: str(m.report.natural_precision["denial"] or "–")),
         ("calibration error", lambda m: f"{m.report.calibration_error:.3f}"),
         ("macro-F1, selon's own sentences", lambda m: _or_dash(m.report.end_to_end, "{:.3f}")),
         ("training time (s)", lambda m: _or_dash(m.training_seconds, "{:.0f}")),

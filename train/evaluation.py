@@ -55,7 +55,7 @@ class Report(BaseModel):
     f1: dict[str, Interval]
     precision: dict[str, float]
     recall: dict[str, float]
-    natural_precision: dict[str, float]
+    natural_precision: dict[str, Interval | None]
     calibration_error: float
     review_share: float | None
     end_to_end: float | None
@@ -70,7 +70,8 @@ class Report(BaseModel):
         flat |= {f"{prefix}f1_macro_low": self.f1["macro"].low, f"{prefix}f1_macro_high": self.f1["macro"].high}
         for what in ("precision", "recall"):
             flat |= {f"{prefix}{what}_{key}": value for key, value in getattr(self, what).items()}
-        flat[f"{prefix}natural_precision_denial"] = self.natural_precision["denial"]
+        if natural := self.natural_precision["denial"]:
+            flat[f"{prefix}natural_precision_denial"] = natural.value
         flat[f"{prefix}calibration_error"] = self.calibration_error
         if self.end_to_end is not None:
             flat[f"{prefix}f1_macro_end_to_end"] = self.end_to_end
@@ -147,7 +148,7 @@ def summarise(
     predicted = stacked.argmax(1)
     table = metrics.confusion(gold, predicted)
     precision, recall = metrics.precision_recall(table)
-    natural = metrics.natural_precision(gold, predicted, metrics.NATURAL_SHARES)
+    by_article = metrics.confusions_by_article(gold, predicted, owner)
     texts = [(a.id, i, text) for a in articles for i, text in enumerate(a.sentence_texts)]
     wrong = np.flatnonzero(gold != predicted)
     worst = wrong[np.argsort(-stacked[wrong].max(1), kind="stable")][:_WORST]
@@ -156,10 +157,10 @@ def summarise(
         fingerprint=fingerprint(articles),
         articles=len(articles),
         counts=dict(zip(LABELS, table.sum(1).tolist(), strict=True)),
-        f1=metrics.f1_intervals(metrics.confusions_by_article(gold, predicted, owner)),
+        f1=metrics.f1_intervals(by_article),
         precision=dict(zip(LABELS, precision.tolist(), strict=True)),
         recall=dict(zip(LABELS, recall.tolist(), strict=True)),
-        natural_precision=dict(zip(LABELS, natural.tolist(), strict=True)),
+        natural_precision=metrics.natural_precision(by_article, metrics.NATURAL_SHARES),
         calibration_error=metrics.calibration_error(stacked, gold),
         review_share=None if review_below is None else float((stacked.max(1) < review_below).mean()),
         end_to_end=end_to_end,
@@ -195,7 +196,8 @@ def _end_to_end(labeller: Labeller, articles: Sequence[Article]) -> float:
         labels = rows.argmax(1)
         for gold in article.sentences:
             overlaps = [min(gold.end, s.end) - max(gold.start, s.start) for s in cut.sentences]
-            predicted.append(labels[int(np.argmax(overlaps))])
+            # Where selon finds no sentence at all, it says nothing of this one.
+            predicted.append(labels[int(np.argmax(overlaps))] if overlaps else LABELS.index("background"))
     gold_labels = np.concatenate([article.gold for article in articles])
     return float(metrics.macro_f1(metrics.confusion(gold_labels, np.array(predicted))))
 
@@ -225,7 +227,7 @@ def report_table(report: Report) -> Table:
             f"{report.counts[label]}{few}",
         )
     lines = [
-        f"denial's precision at its natural rate {report.natural_precision['denial']:.2f}",
+        f"denial's precision at its natural rate {report.natural_precision['denial'] or '–'}",
         f"calibration error {report.calibration_error:.3f}",
     ]
     if report.review_share is not None:

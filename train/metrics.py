@@ -130,18 +130,29 @@ def paired_test(a: NDArray[np.int64], b: NDArray[np.int64], seed: int = 0) -> fl
     return float((1 + (differences >= observed - 1e-12).sum()) / (1 + RESAMPLES))
 
 
-def natural_precision(gold: Labels, predicted: Labels, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def natural_precision(
+    by_article: NDArray[np.int64], shares: NDArray[np.float64], seed: int = 0
+) -> dict[str, Interval | None]:
     """Return the precision of each label where gold labels occur with the given ``shares``, shape (4,).
 
-    The confusion's rows are weighted so that the gold labels have those shares. 0 where a label is never given;
-    a label without gold sentences counts as if it did not exist, for nothing is known of its mistakes.
+    The confusions' rows are weighted so that the gold labels have those shares; the 95 % intervals come from resampling
+    articles. None where a label is never given; a label without gold sentences counts as if it did not exist, for
+    nothing is known of its mistakes.
     """
-    table = confusion(gold, predicted).astype(float)
-    rows = table.sum(1, keepdims=True)
-    weighted = np.divide(table, rows, out=np.zeros_like(table), where=rows > 0) * shares[:, None]
-    given = weighted.sum(0)
-    precision: NDArray[np.float64] = np.divide(np.diagonal(weighted), given, out=np.zeros(N_LABELS), where=given > 0)
-    return precision
+
+    def of(tables: NDArray[np.int64]) -> NDArray[np.float64]:
+        rows = tables.sum(-1, keepdims=True)
+        weighted = tables / np.maximum(rows, 1) * shares[:, None]
+        given = weighted.sum(-2)
+        right = np.diagonal(weighted, axis1=-2, axis2=-1)
+        precision: NDArray[np.float64] = np.divide(right, given, out=np.full_like(given, np.nan), where=given > 0)
+        return precision
+
+    values, draws = of(by_article.sum(0)), of(_resampled(by_article, seed))
+    return {
+        label: None if np.isnan(values[i]) else _interval(values[i], draws[~np.isnan(draws[:, i]), i])
+        for i, label in enumerate(LABELS)
+    }
 
 
 def calibration_error(probabilities: Probabilities, gold: Labels, bins: int = 10) -> float:

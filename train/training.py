@@ -298,13 +298,15 @@ def _evaluate_and_log(
 
 def _held_out(config: TrainConfig, report: Report) -> HeldOut:
     """Return what the model carries of its figures, so that whoever reads its labels can be told."""
+    natural = {label: found for label, found in report.natural_precision.items() if found}
     return HeldOut(
         sources=config.data.test,
         fingerprint=report.fingerprint,
         articles=report.articles,
         counts=report.counts,
         precision={label: round(value, 4) for label, value in report.precision.items()},
-        natural_precision={label: round(value, 4) for label, value in report.natural_precision.items()},
+        natural_precision={label: round(found.value, 4) for label, found in natural.items()},
+        natural_interval={label: (round(found.low, 4), round(found.high, 4)) for label, found in natural.items()},
     )
 
 
@@ -419,7 +421,7 @@ def _held_out_card(config: TrainConfig, report: Report) -> str:
     sources = ", ".join(f"`{path}`" for path in config.data.test)
     rows = "\n".join(
         f"| {label} | {report.counts[label]} | {report.f1[label]} | {report.precision[label]:.2f} "
-        f"| {report.recall[label]:.2f} | {report.natural_precision[label]:.2f} |"
+        f"| {report.recall[label]:.2f} | {report.natural_precision[label] or '–'} |"
         for label in LABELS
     )
     return f"""

@@ -291,14 +291,14 @@ def test_wrapped_text_is_taken_away_unwrapped(page: Any, tmp_path: Path) -> None
     text = (
         "Le maire dément la grève annoncée pour lundi matin par le syn-\n"
         "dicat des transports de la ville, selon un communiqué du ser-\n"
-        "vice de presse.\n\nL'eau monte, selon la mairie de la ville et le\n- petit - port."
+        "vice de presse.\n\nL'eau monte, selon la mairie de la ville de tout le\n- petit - port."
     )
     _read(page, text)
     page.focus(".sentence >> nth=1")
     page.keyboard.press("a")
     (article,) = read_articles(_saved(page, "#corrections", tmp_path))
     assert "le syndicat des transports" in article.sentence_texts[0]
-    assert article.sentence_texts[1].startswith("L'eau monte, selon la mairie de la ville et le - petit")
+    assert article.sentence_texts[1].startswith("L'eau monte, selon la mairie de la ville de tout le - petit")
     assert (
         len(_saved(page, '[data-download="md"]', tmp_path).read_text("utf-8").split("\n- "))
         == 1 + page.locator("#claims li").count()

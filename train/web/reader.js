@@ -43,6 +43,7 @@ function mark(label) {
 }
 
 const UNREAD = document.title;
+const VAGUE = 20; // a figure whose 95 % interval is wider, in points, is no figure
 const serving = (model) => { $("served").textContent = french(`modèle « ${model.name} »`); };
 const narrow = matchMedia("(max-width: 60rem)"); // as in style.css
 const labelOf = (sentence) => judged.get(sentence.index) ?? sentence.label;
@@ -226,12 +227,19 @@ function arrangeMarks(part) {
   }
 }
 
+// How many in a hundred are right, as far as the articles tell; nothing where the label was never given there.
+function right(label) {
+  const share = held?.natural_precision[label];
+  if (share === undefined) return "";
+  const [low, value, high] = [held.natural_interval[label]?.[0], share, held.natural_interval[label]?.[1]]
+    .map((one) => Math.round(100 * one));
+  return high - low > VAGUE ? `${low} à ${high} justes sur 100` : `${plural(value, "juste")} sur 100`;
+}
+
 function legend() {
   const count = (keep) => labelled.sentences.filter(keep).length;
   const focused = document.activeElement?.dataset?.filter;
   const buttons = Object.entries(LABELS).map(([label, { name, means }]) => {
-    // 0 stands for a label that was never given there: nothing is known of it.
-    const right = held?.natural_precision[label] ? Math.round(100 * held.natural_precision[label]) : null;
     return element(
       "button",
       { type: "button", className: `filter ${label}`, data: { filter: label }, "aria-pressed": String(shown.has(label)) },
@@ -239,7 +247,7 @@ function legend() {
       element("span", { className: "name" }, name),
       element("span", { className: "count" }, String(count((s) => labelOf(s) === label))),
       element("span", { className: "means" }, means),
-      element("span", { className: "right" }, right === null ? "" : `${plural(right, "juste")} sur 100`),
+      element("span", { className: "right" }, right(label)),
     );
   });
   buttons.push(element(
