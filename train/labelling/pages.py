@@ -6,9 +6,13 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from train.normalisation import normalise
+
 #: What a page may say of itself, for `--keep`.
 METADATA = ("title", "author", "date", "url", "sitename")
 
+#: Characters of a rubric before a headline, about.
+_RUBRIC = 40
 #: A date that the page states, not a year that its text happens to name.
 _STATED = {"extensive_search": False, "original_date": True}
 
@@ -20,6 +24,13 @@ class Page:
     title: str
     text: str
     metadata: dict[str, Any]
+
+
+def _repeats(line: str, title: str) -> bool:
+    """Whether a line is the headline, which may have a rubric before it there, or the outlet's name behind it here."""
+    return bool(title and line) and (
+        title.startswith(line) or (line.endswith(title) and len(line) < len(title) + _RUBRIC)
+    )
 
 
 def read_page(raw: bytes) -> Page | None:
@@ -38,6 +49,6 @@ def read_page(raw: bytes) -> Page | None:
         return None
     title, text = (found.title or "").strip(), str(found.text)
     first, _, rest = text.partition("\n")
-    if title and " ".join(first.split()) == " ".join(title.split()) and rest.strip():
+    if rest.strip() and _repeats(normalise(first), normalise(title)):
         text = rest
     return Page(title, text, {key: getattr(found, key, None) for key in METADATA})
