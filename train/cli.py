@@ -242,7 +242,7 @@ def label(
         Path | None, typer.Option(help="A file (labels.csv), or a folder for parts; goes on where it was interrupted.")
     ] = None,
     read_as: Annotated[
-        Kind | None, typer.Option("--from", help="How standard input is read, or a file whose ending does not say.")
+        Kind | None, typer.Option("--from", help="How files are read; in a folder, those whose ending does not say.")
     ] = None,
     text_column: Annotated[str, typer.Option(help="The column of a table that holds the article.")] = "text",
     id_column: Annotated[str | None, typer.Option(help="The column of its id; else article_id or id.")] = None,

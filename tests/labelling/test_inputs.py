@@ -300,6 +300,12 @@ def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
     assert ids(read(tmp_path / "t.json", kind=Kind.jsonl)) == ["a"]
 
 
+def test_of_a_named_file_the_user_knows_more_than_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "export.txt").write_text("id;text\na;Oui.\nb;Non.\n")
+    assert ids(read(tmp_path / "export.txt", kind=Kind.csv)) == ["a", "b"]
+    assert ids(read(tmp_path, kind=Kind.csv)) == ["export"]  # an article: a folder holds files of many kinds
+
+
 def test_the_files_of_a_folder_whose_ending_says_nothing(tmp_path: Path) -> None:
     for name in ("2023.json", "b/wire", ".DS_Store"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

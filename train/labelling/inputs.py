@@ -59,7 +59,7 @@ class Input:
 def open_inputs(paths: Sequence[str], kind: Kind | None = None) -> Iterator[list[Input]]:
     """Give the inputs, each looked at once; standard input and pipes (``-``) lie in a temporary file meanwhile.
 
-    ``kind`` says how files are read whose ending does not.
+    ``kind`` says how what was named is read, and of a folder's files those whose ending does not say.
 
     Raises
     ------
@@ -125,8 +125,8 @@ def _folder(given: str, name: str, path: Path, otherwise: Kind | None) -> Input:
 
 
 def _kind(given: str, otherwise: Kind | None, piped: bool) -> Kind:
-    """Return how a named file is read: as its ending says, else as the user does; a pipe without an ending is text."""
-    found = kind_of(given) or otherwise or (Kind.text if piped and not Path(given).suffix else None)
+    """Return how a named file is read: as the user says, else as its ending does; a pipe without an ending is text."""
+    found = otherwise or kind_of(given) or (Kind.text if piped and not Path(given).suffix else None)
     if found is None:
         known = ", ".join(ENDINGS)
         raise SelonError(f"{given}: its ending is none of {known}; say with --from how it is read")
