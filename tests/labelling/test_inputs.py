@@ -178,6 +178,27 @@ def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: py
         assert part in said[f"t.jsonl:{place}"], place
 
 
+@pytest.mark.parametrize(
+    ("header", "column", "row"),
+    [
+        ("sep=;\r\nid;text\r\n", "text", 'a;"Oui, oui."\r\n'),
+        ("SEP=^\nid^text\n", "text", "a^Oui, oui.\n"),
+        ("id;text;;\n", "text", "a;Oui, oui.;;\n"),
+        ("Date;id;text;Date\n", "text", "2020;a;Oui, oui.;2021\n"),
+        ('"id";"Le\ntexte, ""sans""\ntitre"\n', 'Le\ntexte, "sans"\ntitre', "a;Oui, oui.\n"),
+        ('"Titre; chapeau; lieu",id,text\n', "text", 'b,a,"Oui, oui."\n'),
+        ('id;taille 5";text\n', "text", 'a;1,2,3;"Oui, oui."\n'),
+    ],
+)
+def test_headers_as_excel_writes_them(header: str, column: str, row: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(header + row + "\n" + row.replace("a", ""), newline="")
+    reading = Reading(column)
+    with open_inputs([str(tmp_path / "t.csv")]) as inputs:
+        check_columns(inputs, reading)
+    second = f"t:{header.count(chr(10)) + 3}"  # the id of a row is its line
+    assert read(tmp_path / "t.csv", reading=reading) == [Source("a", "Oui, oui."), Source(second, "Oui, oui.")]
+
+
 def test_bad_cells_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"id,text\n1,Oui.\n2,a,b\n3\n\n,Sans nom.\n4,caf\xe9\n5,Fin.\n")
     found = read(tmp_path / "t.csv")
@@ -272,7 +293,10 @@ def _packed(content: bytes) -> bytes:
         ("none.txt", None, "none.txt: cannot be read: No such file"),
         ("empty", "folder", "empty: nothing readable in this folder"),
         ("t.csv", b"", "its first line does not name the columns"),
-        ("t.csv", b"a,a\n1,2\n", "its first line does not name the columns"),
+        ("t.csv", b"text,text\n1,2\n", "t.csv: two columns are called text; rename one"),
+        ("t.csv", b";;\n;;\n", "its first line does not name the columns"),
+        ("t.csv", b'id,"text\n1,Oui.\n', "its first line does not name the columns"),
+        ("t.csv", b"a,a,,\n1,2,,\n", "there is no column text, only a$"),
         ("t.csv", b"a,b\n1,2\n", "there is no column text, only a, b"),
         ("t.csv", b"a," * 600_000, "its first line does not name the columns"),
         ("t.csv.gz", _packed(b"id,text\n" * 99)[:-20], "t.csv.gz: cannot be read: Compressed file ended"),

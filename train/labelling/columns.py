@@ -13,7 +13,7 @@ from train.labelling.choices import Kind
 from train.labelling.inputs import Input, files
 from train.labelling.items import DAMAGED, unpacked, why
 from train.labelling.sources import Reading, Reject, read_source, row_of
-from train.labelling.tables import as_text, json_lines, open_parquet, read_header
+from train.labelling.tables import Lines, as_text, json_lines, open_parquet, read_header
 from train.schema import HALF_CHARACTER, SelonError
 
 #: How many rows of a JSONL file show what columns it has: a row may leave out what it has not.
@@ -41,7 +41,8 @@ def check_columns(inputs: Sequence[Input], reading: Reading) -> None:
             wanted = reading.keep if reading.text_column in columns else ()
             for column in reading.columns if one.kind in (Kind.csv, Kind.parquet) else wanted:
                 if column not in columns:
-                    raise SelonError(f"{place}: there is no column {column}, only {', '.join(columns)}")
+                    there = ", ".join(filter(None, dict.fromkeys(columns)))
+                    raise SelonError(f"{place}: there is no column {column}, only {there}")
 
 
 def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str, Collection[str]]:
@@ -50,7 +51,7 @@ def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str,
         case Kind.csv:
             try:
                 with unpacked(path) as (file, _), as_text(file) as text:
-                    columns, _ = read_header(text, place)
+                    columns, _ = read_header(Lines(text), place, reading.read)
                     _refuse_foreign("".join(columns) + text.read(_START), place)
                     return place, columns
             except DAMAGED as error:

@@ -95,7 +95,7 @@ def open_inputs(paths: Sequence[str], kind: Kind | None = None) -> Iterator[list
 def items(inputs: Sequence[Input], columns: Collection[str] | None = None) -> Iterator[Item]:
     """Yield every item of every input, in an order that depends on nothing but the inputs.
 
-    ``columns`` are those that are wanted: where a file can be read by column, the others are left alone.
+    ``columns`` are those that are wanted: the others may be called as they like, and are not read where that can be.
     """
     before = 0
     for one in inputs:
@@ -215,7 +215,7 @@ def _file_items(path: Path, place: str, name: str, kind: Kind, columns: Collecti
             case Kind.jsonl:
                 rows = json_lines(path, place, name)
             case Kind.csv:
-                rows = csv_rows(path, place, name)
+                rows = csv_rows(path, place, name, columns)
             case Kind.parquet:
                 rows = parquet_rows(path, place, name, columns)
         for item in rows:

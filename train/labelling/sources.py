@@ -39,7 +39,8 @@ class Reading:
     @property
     def read(self) -> tuple[str, ...]:
         """All columns of a table that are looked at, where it has them."""
-        return tuple(dict.fromkeys((*self.columns, _TITLE_COLUMN, *_ID_COLUMNS)))
+        ids = (self.id_column,) if self.id_column else _ID_COLUMNS
+        return tuple(dict.fromkeys((self.text_column, self.title_column or _TITLE_COLUMN, *ids, *self.keep)))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from train.labelling.choices import Kind
 from train.labelling.items import LONGEST, LONGEST_BYTES, Item, unpacked, why
 from train.schema import SelonError
+
+#: What stands in quotation marks at the beginning of a cell; where they are left open, group 1 is empty.
+_QUOTED = re.compile(r'(?<![^,;\t|])"(?:[^"]|"")*+("|\Z)')
+#: Excel may name the separator before the header.
+_TOLD = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 
 
 def json_lines(path: Path, place: str, name: str) -> Iterator[Item]:
@@ -36,14 +43,14 @@ def as_text(file: IO[bytes]) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-class _Lines:
+class Lines:
     """The lines of a CSV file, at most ``left`` characters of them, which are counted anew for each row.
 
     Else a line that never ends, or a quotation mark that nobody closes, would fill the memory.
     """
 
     def __init__(self, text: io.TextIOWrapper) -> None:
-        self.text, self.left = text, LONGEST_BYTES
+        self.text, self.left = text, LONGEST  # of the header
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -58,28 +65,43 @@ class _Lines:
         return line
 
 
-def read_header(text: io.TextIOWrapper, place: str) -> tuple[list[str], str]:
-    """Return the columns of a CSV file and its separator, which they tell; the text then stands behind them."""
-    first = text.readline(LONGEST)
-    separator = max(",;\t|", key=first.count)
+def read_header(lines: Lines, place: str, wanted: Collection[str] | None) -> tuple[list[str], Any]:
+    """Return the columns of a CSV file, and a ``csv.reader`` that stands behind them.
+
+    Of those ``wanted`` (None: all) no two may be called the same; what has no name is wanted by nobody.
+    """
+    columns: list[str] = []
     try:
-        columns = next(csv.reader([first], delimiter=separator), [])
+        head = [next(lines, "")]
+        line = head[0]
+        while head[-1] and any(not quoted[1] for quoted in _QUOTED.finditer(line)):  # a line break in a cell
+            head.append(next(lines, ""))
+            line = '"' + head[-1]
+        told = _TOLD.fullmatch(head[0])
+        separator = told[1] if told else max(",;\t|", key=_QUOTED.sub("", "".join(head)).count)
+        # Strict: a file may be cut inside quotes.
+        reader = csv.reader(chain(head, lines), delimiter=separator, strict=True)
+        columns = next(reader, [])
+        if told:
+            columns = next(reader, [])
     except csv.Error:
         columns = []
-    if not columns or len(set(columns)) < len(columns) or len(first) == LONGEST:
-        raise SelonError(f"{place}: its first line does not name the columns, each once; give it a header")
-    return columns, separator
+    if not any(columns):
+        raise SelonError(f"{place}: its first line does not name the columns; give it a header")
+    for column in filter(None, columns if wanted is None else wanted):
+        if columns.count(column) > 1:
+            raise SelonError(f"{place}: two columns are called {column}; rename one")
+    return columns, reader
 
 
-def csv_rows(path: Path, place: str, name: str) -> Iterator[Item]:
-    """Yield the rows of a CSV file; the place is the line on which a row begins."""
+def csv_rows(path: Path, place: str, name: str, wanted: Collection[str] | None) -> Iterator[Item]:
+    """Yield the rows of a CSV file with all their cells; the place is the line on which a row begins."""
     csv.field_size_limit(max(LONGEST_BYTES, csv.field_size_limit()))  # so that what is too long ends as one row
     with unpacked(path) as (file, raw), as_text(file) as text:
-        columns, separator = read_header(text, place)
-        lines = _Lines(text)
-        reader = csv.reader(lines, delimiter=separator, strict=True)  # strict: a file may be cut inside quotes
+        lines = Lines(text)
+        columns, reader = read_header(lines, place, wanted)
         while True:
-            begin, cells, reason = reader.line_num + 2, [], ""
+            begin, cells, reason = reader.line_num + 1, [], ""
             lines.left = LONGEST_BYTES
             try:
                 cells = next(reader)
