@@ -200,7 +200,7 @@ def test_headers_as_excel_writes_them(header: str, column: str, row: str, tmp_pa
 
 
 def test_bad_cells_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b"id,text\n1,Oui.\n2,a,b\n3\n\n,Sans nom.\n4,caf\xe9\n5,Fin.\n")
+    (tmp_path / "t.csv").write_bytes("id,text\n1,Été.\n2,a,b\n3\n\n,Sans nom.\n4,caf".encode() + b"\xe9\n5,Fin.\n")
     found = read(tmp_path / "t.csv")
     assert ids(found) == ["1", "t:6", "5"]
     assert list(reasons(found)) == ["t.csv:3", "t.csv:4", "t.csv:7"]
@@ -209,11 +209,14 @@ def test_bad_cells_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
 
 def test_a_table_of_another_encoding_is_refused_whole(tmp_path: Path) -> None:
     """Else the rows with accents would be rejected, and only those."""
-    for encoding in ("cp1252", "utf-16"):
+    for encoding in ("windows-1252", "utf-16"):
         (tmp_path / "t.csv").write_bytes("id;text\n1;Il a plu.\n2;Le maire dément.\n".encode(encoding))
-        said = pytest.raises(SelonError, match=r"t\.csv: not UTF-8; save it again .*iconv")
+        said = pytest.raises(SelonError, match=rf"t\.csv: not UTF-8; save it again .*iconv -f {encoding.upper()} ")
         with open_inputs([str(tmp_path / "t.csv")], None) as inputs, said:
             check_columns(inputs, Reading())
+        found = read(tmp_path)  # a folder is not looked into beforehand
+        assert len(found) == 1
+        assert "iconv" in reasons(found)[f"{tmp_path.name}/t.csv"]
     (tmp_path / "t.csv").write_bytes("id;text\n1;Été.\n2;caf".encode() + b"\xe9\n")
     with open_inputs([str(tmp_path / "t.csv")], None) as inputs:
         check_columns(inputs, Reading())  # one bad cell stops nothing

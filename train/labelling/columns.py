@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -13,13 +12,11 @@ from train.labelling.choices import Kind
 from train.labelling.inputs import Input, files
 from train.labelling.items import DAMAGED, unpacked, why
 from train.labelling.sources import Reading, Reject, read_source, row_of
-from train.labelling.tables import Lines, as_text, json_lines, open_parquet, read_header
-from train.schema import HALF_CHARACTER, SelonError
+from train.labelling.tables import Lines, as_text, json_lines, open_parquet, read_header, refuse_foreign
+from train.schema import SelonError
 
 #: How many rows of a JSONL file show what columns it has: a row may leave out what it has not.
 _ROWS = 200
-#: How many characters of a CSV file show that it is not UTF-8.
-_START = 1_000_000
 
 
 def check_columns(inputs: Sequence[Input], reading: Reading) -> None:
@@ -50,10 +47,9 @@ def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str,
     match kind:
         case Kind.csv:
             try:
+                refuse_foreign(path, place)
                 with unpacked(path) as (file, _), as_text(file) as text:
-                    columns, _ = read_header(Lines(text), place, reading.read)
-                    _refuse_foreign("".join(columns) + text.read(_START), place)
-                    return place, columns
+                    return place, read_header(Lines(text), place, reading.read)[0]
             except DAMAGED as error:
                 raise SelonError(f"{place}: cannot be read: {why(error)}") from None
         case Kind.parquet:
@@ -69,13 +65,3 @@ def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str,
                         break  # in most files that is the first row, and there may be thousands of them
             return place, seen
     return place, ()
-
-
-def _refuse_foreign(text: str, place: str) -> None:
-    """Refuse a file of another encoding: row by row, all that has an accent would be rejected, and only that."""
-    foreign, own = HALF_CHARACTER.search(text), re.search(r"[^\x00-\x7f\ud800-\udfff]", text)
-    if foreign and not own:
-        raise SelonError(
-            f"{place}: not UTF-8; save it again (in Excel: « CSV UTF-8 »), or convert it, mostly with "
-            "`iconv -f WINDOWS-1252 -t UTF-8`"
-        )

@@ -6,16 +6,21 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from train.labelling.choices import Kind
-from train.labelling.items import LONGEST, LONGEST_BYTES, Item, unpacked, why
-from train.schema import SelonError
+from train.labelling.items import DAMAGED, LONGEST, LONGEST_BYTES, Item, unpacked, why
+from train.schema import HALF_CHARACTER, SelonError
 
 #: What stands in quotation marks at the beginning of a cell; where they are left open, group 1 is empty.
 _QUOTED = re.compile(r'(?<![^,;\t|])"(?:[^"]|"")*+("|\Z)')
+#: How many characters of a CSV file show that it is not UTF-8: it holds half characters, and none with an accent.
+_START, _OWN = 1_000_000, re.compile(r"[^\x00-\x7f\ud800-\udfff]")
+#: What a UTF-16 file begins with, as ``as_text`` reads it.
+_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 #: Excel may name the separator before the header.
 _TOLD = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 
@@ -41,6 +46,18 @@ def json_lines(path: Path, place: str, name: str) -> Iterator[Item]:
 def as_text(file: IO[bytes]) -> io.TextIOWrapper:
     """Return a file's text; whatever is no UTF-8 becomes half a character, which is refused in its own row."""
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def refuse_foreign(path: Path, place: str) -> None:
+    """Refuse a file of another encoding: row by row, all that has an accent would be rejected, and only that."""
+    with unpacked(path) as (file, _), as_text(file) as text:
+        start = text.read(_START)
+    encoding = "UTF-16" if start.startswith(_UTF_16) else "WINDOWS-1252"
+    if encoding == "UTF-16" or (HALF_CHARACTER.search(start) and not _OWN.search(start)):
+        raise SelonError(
+            f"{place}: not UTF-8; save it again (in Excel: « CSV UTF-8 »), or convert it, mostly with "
+            f"`iconv -f {encoding} -t UTF-8`"
+        )
 
 
 class Lines:
@@ -97,6 +114,8 @@ def read_header(lines: Lines, place: str, wanted: Collection[str] | None) -> tup
 def csv_rows(path: Path, place: str, name: str, wanted: Collection[str] | None) -> Iterator[Item]:
     """Yield the rows of a CSV file with all their cells; the place is the line on which a row begins."""
     csv.field_size_limit(max(LONGEST_BYTES, csv.field_size_limit()))  # so that what is too long ends as one row
+    with suppress(*DAMAGED):  # what can be read of it is read below
+        refuse_foreign(path, place)
     with unpacked(path) as (file, raw), as_text(file) as text:
         lines = Lines(text)
         columns, reader = read_header(lines, place, wanted)
