@@ -13,6 +13,7 @@ import lzma
 import os
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: py
         b'{"id": 6, "text": "\\ud800"}',
         b'{"id": 7, "text": "caf\xe9"}',
         b'{"id": 8, "text": "' + b"a" * 500 + b'"}',
-        b'{"id": 9, "text": "Oui.", "title": 3}',
+        b'{"id": Infinity, "text": "Oui."}',
         b"[" * 199,
         b'{"id": 10, "text": "Fin."}',
     ]
@@ -172,7 +173,7 @@ def test_bad_rows_are_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: py
         (8, "half a character"),
         (9, "not UTF-8"),
         (10, "more than 200 bytes"),
-        (11, "title is not text"),
+        (11, "id is neither"),
         (12, "no valid JSON"),
     ):
         assert part in said[f"t.jsonl:{place}"], place
@@ -220,6 +221,24 @@ def test_a_table_of_another_encoding_is_refused_whole(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("id;text\n1;Été.\n2;caf".encode() + b"\xe9\n")
     with open_inputs([str(tmp_path / "t.csv")], None) as inputs:
         check_columns(inputs, Reading())  # one bad cell stops nothing
+
+
+def test_nan_is_an_empty_cell_and_a_number_no_headline(tmp_path: Path) -> None:
+    rows = '{"id": NaN, "text": "Oui.", "title": NaN}', '{"id": 2.0, "text": "Non.", "title": 3}', '{"text": NaN}'
+    (tmp_path / "t.jsonl").write_text("\n".join(rows))
+    empty = Reject("t.jsonl:3", "there is no text in it")
+    assert read(tmp_path / "t.jsonl") == [Source("t:1", "Oui."), Source("2", "Non."), empty]
+    found = read(tmp_path / "t.jsonl", reading=Reading(title_column="title"))
+    assert found == [Source("t:1", "Oui."), Reject("t.jsonl:2", "title is not text"), empty]
+    assert reasons(read(tmp_path / "t.jsonl", reading=Reading(id_column="id")))["t.jsonl:1"] == "id is missing or empty"
+
+
+def test_a_whole_decimal_is_an_id(tmp_path: Path) -> None:
+    ids_ = pa.array([Decimal("7.00"), Decimal("7.50"), Decimal("1" + "0" * 34 + "1"), None], pa.decimal128(38, 2))
+    pq.write_table(pa.table({"id": ids_, "text": ["A.", "B.", "C.", "D."]}), tmp_path / "t.parquet")
+    found = read(tmp_path / "t.parquet")
+    assert ids(found) == ["7", "1" + "0" * 34 + "1", "t:4"]
+    assert "id is neither text nor a whole number" in reasons(found)["t.parquet:2"]
 
 
 def test_columns_of_the_headline_and_whole_numbers(tmp_path: Path) -> None:

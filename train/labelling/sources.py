@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from train.labelling.choices import Kind
@@ -123,23 +125,30 @@ def row_of(item: Item) -> Mapping[str, Any]:
 def _from_row(row: Mapping[str, Any], name: str, reading: Reading) -> Source:
     if reading.text_column not in row:
         raise ValueError(f"there is no {reading.text_column}; --text-column says which column holds the text")
-    if reading.id_column and row.get(reading.id_column) in (None, ""):
+    if reading.id_column and not _filled(row, reading.id_column):
         raise ValueError(f"{reading.id_column} is missing or empty")
-    column = reading.id_column or next((key for key in _ID_COLUMNS if row.get(key) not in (None, "")), None)
+    column = reading.id_column or next((key for key in _ID_COLUMNS if _filled(row, key)), None)
     identity = row[column] if column else name
     headline = reading.title_column or _TITLE_COLUMN
-    text, title = row[reading.text_column], row.get(headline) or ""
-    if (
-        isinstance(identity, float) and identity.is_integer()
-    ):  # whole numbers beside an empty cell, as pandas keeps them
+    text, title = (row[key] if _filled(row, key) else "" for key in (reading.text_column, headline))
+    if not title or not (reading.title_column or isinstance(title, str)):
+        title = ""  # null, false; or a column that nobody called a headline
+    # Whole numbers beside an empty cell, as pandas keeps them; numbers of Oracle and Spark.
+    if isinstance(identity, float | Decimal) and math.isfinite(identity) and identity == int(identity):
         identity = int(identity)
     if isinstance(identity, bool) or not isinstance(identity, str | int):
         raise ValueError(f"{column} is neither text nor a whole number; --id-column names another column")
-    for key, value in ((reading.text_column, "" if text is None else text), (headline, title)):
+    for key, value in ((reading.text_column, text), (headline, title)):
         if not isinstance(value, str):
             raise ValueError(f"{key} is not text")
     kept = {key: _plain(row.get(key)) for key in reading.keep}
-    return Source(str(identity), text or "", title or reading.title, kept)
+    return Source(str(identity), text, title or reading.title, kept)
+
+
+def _filled(row: Mapping[str, Any], column: str) -> bool:
+    """Return whether there is something in a cell: nothing is null, empty, or NaN, as pandas writes it."""
+    value = row.get(column)
+    return value not in (None, "") and not (isinstance(value, float) and math.isnan(value))
 
 
 def _plain(value: Any) -> Any:
