@@ -156,6 +156,19 @@ def test_a_finished_folder_is_left_alone(tmp_path: Path) -> None:
     assert set(before) - {"journal.jsonl", ".lock"} | {".my-notes"} == set(_listing(tmp_path / "out"))
 
 
+def test_a_finished_folder_that_lost_a_part_is_told(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with Archive.open(target, JSONL, IDENTITY, True) as archive:
+        for number in range(2):
+            archive.commit(_part(number))
+        archive.finish()
+    (target / "part-00001.jsonl").rename(tmp_path / "away")
+    _refused(r"out: was finished, but part-00001\.jsonl is missing since; put it back, name another output", target)
+    (tmp_path / "away").rename(target / "part-00001.jsonl")
+    with Archive.open(target, JSONL, IDENTITY, True) as archive:
+        assert archive.complete
+
+
 def test_who_comes_second_leaves_the_first_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held, first = module._held, []
 

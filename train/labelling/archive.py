@@ -203,9 +203,12 @@ class Archive:
             found = json.loads(manifest.read_text(encoding="utf-8"))
             known, complete = found["identity"], found["complete"]
             records = {record["shard"]: record for record in found["parts"]}
+            missing = [name for record in records.values() if not (self.folder / (name := record["name"])).is_file()]
         except (ValueError, KeyError, TypeError):
             raise SelonError(f"{manifest}: damaged or not selon's; {_HELP}") from None
         self._refuse_another(known)
+        if complete and missing:
+            raise SelonError(f"{self.folder}: was finished, but {missing[0]} is missing since; put it back, {_HELP}")
         if complete:
             self.complete, self.done = True, records
 
