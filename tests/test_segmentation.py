@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.schema import Sentence
-from train.segmentation import _VISIBLE, open_quotations, segment, unwrap
+from train.segmentation import VISIBLE, open_quotations, segment, unwrap
 
 ROOT = Path(__file__).parent.parent
 PRESS = Path(os.environ.get("SELON_PRESS", ROOT.parent / "shared/press/articles.jsonl.xz"))
@@ -59,13 +59,13 @@ def test_sentences_are_stripped_ordered_and_cover_the_text(text: str) -> None:
     sentences = segment(text)
     end = 0
     for sentence in sentences:
-        assert not _VISIBLE.search(text[end : sentence.start])
+        assert not VISIBLE.search(text[end : sentence.start])
         piece = text[sentence.start : sentence.end]
-        assert _VISIBLE.search(piece)
+        assert VISIBLE.search(piece)
         assert piece == piece.strip()
         assert len(unwrap(text)[sentence.start : sentence.end].splitlines()) == 1
         end = sentence.end
-    assert not _VISIBLE.search(text[end:])
+    assert not VISIBLE.search(text[end:])
 
 
 def test_nobody_sees_a_sentence_in_invisible_characters() -> None:

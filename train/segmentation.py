@@ -27,7 +27,7 @@ _WIDTH, _MOSTLY = 120, 0.9
 #: such lines, where no mark ends them, this share stands before a small letter. (Headlines begin with capitals.)
 _FULL, _GOES_ON = 0.85, 0.4
 #: Pages hold lines of nothing but zero-width characters or control codes: nobody sees a sentence there.
-_VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060\ufeff]")
+VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060\ufeff]")
 _MARK = re.compile('[«»“”„‟"″]')
 
 _UPPER, _LOWER = "A-ZÀ-ÖØ-ÞŒŸ", "a-zß-öø-ÿœ"
@@ -87,7 +87,7 @@ def segment(text: str) -> tuple[Sentence, ...]:
         begin = 0
         for end in (*_ends(masked), len(masked)):
             raw = paragraph[0][begin:end]
-            if _VISIBLE.search(raw):
+            if VISIBLE.search(raw):
                 stripped = raw.strip()
                 start = paragraph.start() + begin + len(raw) - len(raw.lstrip())
                 sentences.append(Sentence(start, start + len(stripped)))

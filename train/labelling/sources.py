@@ -13,6 +13,7 @@ from train.labelling.choices import Kind
 from train.labelling.items import LONGEST, Item
 from train.labelling.pages import Page, read_page
 from train.schema import HALF_CHARACTER, SelonError
+from train.segmentation import VISIBLE
 
 _ID_COLUMNS, _TITLE_COLUMN = ("article_id", "id"), "title"
 
@@ -157,7 +158,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check(source: Source) -> None:
-    if not source.text.strip():
+    if not VISIBLE.search(source.text):
         raise ValueError("there is no text in it")
     if len(source.text) > LONGEST:
         raise ValueError(f"{len(source.text):,} characters, more than the {LONGEST:,} of an article; cut it")
