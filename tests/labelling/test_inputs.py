@@ -280,6 +280,7 @@ def test_an_article_that_is_too_long_is_one_row(tmp_path: Path) -> None:
         ('1,"' + "9,Faux.\n" * 40, "from here on: a row of more than 200 characters; is a quotation mark left open"),
         ("1," + "a" * 500 + "\n9,Faux.\n", "from here on: a row of more than 200 characters"),
         ('1,"cut', "no valid CSV: unexpected end"),
+        ('1,"open\n8,Faux.\n9,"Si."\n9,Vrai.\n', "no valid CSV in lines 3 to 5: ',' expected"),
         ('1,"a"b\n9,Vrai.\n', "no valid CSV: ',' expected"),
     ],
 )

@@ -127,7 +127,8 @@ def csv_rows(path: Path, place: str, name: str, wanted: Collection[str] | None) 
             except StopIteration:
                 return
             except csv.Error as error:
-                reason = f"no valid CSV{'' if lines.left else ' from here on'}: {error}"
+                span = f" in lines {begin} to {reader.line_num}" if reader.line_num > begin else ""
+                reason = f"no valid CSV{span if lines.left else ' from here on'}: {error}"
             if cells and len(cells) != len(columns):
                 reason = f"{len(cells)} cells where the header names {len(columns)} columns"
             if cells or reason:
