@@ -58,6 +58,22 @@ def test_what_a_folder_cannot_give_is_left_to_its_rows(tmp_path: Path) -> None:
         _check(folder / "c.parquet", text_column="corps")
 
 
+def test_of_jsonl_the_first_rows_show_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{\n{"version": 1}\n' + '{"no": 1, "body": "Oui."}\n' * 300)
+    for reading, said in (
+        ({}, "there is no column text, only version, no, body"),
+        ({"text_column": "corps", "keep": ("no",)}, "there is no column corps, only version, no, body"),
+        ({"text_column": "body", "id_column": "nr"}, "there is no column nr, only no, body"),
+    ):
+        with pytest.raises(SelonError, match=rf"a\.jsonl: {said}$"):
+            _check(path, **reading)  # type: ignore[arg-type]
+        _check(tmp_path, **reading)  # type: ignore[arg-type]
+    _check(path, text_column="body", id_column="no", title_column="titre")
+    path.write_text("{\n" * 300 + '{"text": "Oui."}\n')
+    _check(path)  # they do not say
+
+
 def test_no_more_rows_are_read_than_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "Oui."}\n{"text": "Oui.", "date": null}\n{"text": "Oui."}\n')
     looked_at: list[object] = []

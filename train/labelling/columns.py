@@ -11,19 +11,19 @@ from typing import Any
 from train.labelling.choices import Kind
 from train.labelling.inputs import Input, files
 from train.labelling.items import DAMAGED, unpacked, why
-from train.labelling.sources import Reading, Reject, read_source, row_of
+from train.labelling.sources import Reading, row_of
 from train.labelling.tables import Lines, as_text, json_lines, open_parquet, read_header, refuse_foreign
 from train.schema import SelonError
 
-#: How many rows of a JSONL file show what columns it has: a row may leave out what it has not.
+#: How many lines of a JSONL file show what columns it has: a row may leave out what it has not.
 _ROWS = 200
 
 
 def check_columns(inputs: Sequence[Input], reading: Reading) -> None:
     """Refuse a table that lacks a column, or, where it is all there is, one that cannot be opened.
 
-    A CSV or Parquet file that was named must have them all. A file of a folder, whose rows without text are rejected
-    one by one, must have those to keep; so must JSONL, in one of the first rows that can be read.
+    A CSV or Parquet file that was named must have them all; JSONL must show them in its first rows, but for a headline,
+    which may be rare. A file of a folder, whose rows without text are rejected one by one, must have those to keep.
     """
     for one in inputs:
         if one.kind is None and not reading.keep:
@@ -35,11 +35,19 @@ def check_columns(inputs: Sequence[Input], reading: Reading) -> None:
                 if one.kind and len(inputs) == 1:
                     raise
                 continue  # it is rejected when its turn comes
-            wanted = reading.keep if reading.text_column in columns else ()
-            for column in reading.columns if one.kind in (Kind.csv, Kind.parquet) else wanted:
+            for column in _wanted(one.kind, columns, reading):
                 if column not in columns:
                     there = ", ".join(filter(None, dict.fromkeys(columns)))
                     raise SelonError(f"{place}: there is no column {column}, only {there}")
+
+
+def _wanted(kind: Kind | None, columns: Collection[str], reading: Reading) -> Sequence[str]:
+    """Return the columns that a file must have, by the kind as which it was named."""
+    if kind in (Kind.csv, Kind.parquet):
+        return reading.columns
+    if kind is Kind.jsonl and columns:
+        return (reading.text_column, *filter(None, (reading.id_column,)), *reading.keep)
+    return reading.keep if reading.text_column in columns else ()
 
 
 def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str, Collection[str]]:
@@ -54,14 +62,15 @@ def _columns(path: Path, place: str, kind: Kind, reading: Reading) -> tuple[str,
                 raise SelonError(f"{place}: cannot be read: {why(error)}") from None
         case Kind.parquet:
             return place, open_parquet(path, place).schema_arrow.names
-        case Kind.jsonl if reading.keep:
+        case Kind.jsonl:
             seen: dict[str, Any] = {}
+            others: dict[str, Any] = {}  # of rows without text
             with suppress(*DAMAGED):
-                lines = json_lines(path, place, "")
-                readable = (line for line in lines if not isinstance(read_source(line, reading), Reject))
-                for line in islice(readable, _ROWS):
-                    seen |= row_of(line)
-                    if seen.keys() >= set(reading.keep):
+                for line in islice(json_lines(path, place, ""), _ROWS):
+                    with suppress(ValueError, RecursionError):  # it is rejected when its turn comes
+                        row = row_of(line)
+                        (seen if reading.text_column in row else others).update(row)
+                    if seen and seen.keys() >= set(_wanted(kind, seen, reading)):
                         break  # in most files that is the first row, and there may be thousands of them
-            return place, seen
+            return place, seen or others
     return place, ()
