@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +152,17 @@ def test_nothing_that_is_read_commands_the_terminal(said: Console, tmp_path: Pat
     assert command.label(_request(path, form=Form.table), _Plain(), said, said) == 1
     assert not {"\x1b", "\x9b", "\x07"} & set("".join(_lines(said)))
     assert "Oui\ufffd2J, \ufffd]0;non.\ufffd" in "".join(_lines(said))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("form", [Form.table, Form.csv])
+def test_standard_output_on_a_full_disk_is_told(
+    form: Form, rows: Path, said: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:  # to close it would raise again, if anything were still held back
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SelonError, match="standard output: cannot be written: No space left on device; make room"):
+            command.label(_request(rows, form=form), _Plain(), Console(file=full), said)
 
 
 def test_a_dry_run_knows_whether_it_saw_everything(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,17 +171,34 @@ def _to_screen(request: Request, labeller: Labeller, out: Console, err: Console)
 
     if request.output.form is Form.table:
         for one in labelled():
-            out.print(terminal.table(one))
+            with _standard_output():
+                out.print(terminal.table(one))
         name = f"{labeller.bundle.name} {labeller.sha256[:12]}"
         err.print(f"{name}: ? marks {totals.review} sentences to read again (à relire)")
     else:
         provenance = request.provenance(labeller)
         sys.stdout.flush()
         for content in writers.stream(labelled(), request.output, provenance):
-            sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+            with _standard_output():
+                sys.stdout.buffer.write(content)
+        with _standard_output():
+            sys.stdout.buffer.flush()
         print(json.dumps(provenance, ensure_ascii=False), file=sys.stderr)
     return totals
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Say in a sentence what standard output refuses, but for a pipe that nobody reads on."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still held back would be refused once more at the end, with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        remedy = "make room there; with --output, what is done is kept"
+        raise SelonError(f"standard output: cannot be written: {error.strerror}; {remedy}") from None
 
 
 def _to_disk(request: Request, labeller: Labeller, err: Console) -> tuple[Totals, int | None]:
