@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +68,7 @@ def test_the_old_folder_comes_back_when_the_swap_fails(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", unwilling)
-    with pytest.raises(OSError, match="disk gone"), whole_folder(saved) as work:
+    with pytest.raises(SelonError, match="model: cannot be written: disk gone"), whole_folder(saved) as work:
         (work / "new.txt").write_text("x", encoding="utf-8")
     assert contents(saved) == before
     assert names(saved.parent) == ["model"]
@@ -94,6 +96,26 @@ def test_places_that_cannot_be_written_are_the_users_error(tmp_path: Path) -> No
         pass
     with pytest.raises(SelonError, match="this is a folder; name a file"), whole_file(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_a_disk_that_is_full_meanwhile_is_the_users_error(whole: Callable[[Path], Any], tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    for number, error in ((errno.ENOSPC, SelonError), (errno.ENOENT, FileNotFoundError)):  # what is read, for instance
+        with pytest.raises(error, match=os.strerror(number)), whole(target):
+            raise OSError(number, os.strerror(number))
+        assert names(tmp_path) == []
+
+
+def test_a_disk_that_is_full_at_the_end_is_the_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for whole in (whole_file, whole_folder):
+        with pytest.raises(SelonError, match="new: cannot be written: Input/output error"), whole(tmp_path / "new"):
+            pass
+        assert names(tmp_path) == []
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

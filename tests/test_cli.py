@@ -20,6 +20,7 @@ from train import __version__, cli, registry, tracking
 from train.labeller import Labeller
 from train.labelling.choices import Form
 from train.labelling.rows import COLUMNS
+from train.press import Joined
 from train.schema import SelonError
 
 SEED = "seeds/000_67de78d66b7b359b.txt"
@@ -282,11 +283,18 @@ def test_labels_that_do_not_hold(content: str, said: str, project: Path, selon: 
         ("there is no such file", ["corpus", "stats", "none.jsonl"]),
         ("is a file; name a folder", ["corpus", "join", "labels.jsonl", "--output", "configs/tfidf.yaml"]),
         ("or replace the labels", ["corpus", "join", "data/labels.jsonl", "--output", "data"]),
+        ("no/such/x.md: cannot be written: No such file", ["bench", "--output", "no/such/x.md"]),
         ("two files of one name", ["corpus", "join", "a/labels.jsonl", "b/labels.jsonl", "--output", "joined"]),
     ],
 )
 def test_arguments_that_lead_nowhere(said: str, arguments: list[str], project: Path, selon: Selon) -> None:
     _refused(selon, project, said, *arguments)
+
+
+def test_joined_rows_that_have_no_place(project: Path, selon: Selon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.corpus.join_files", lambda *arguments: {Path("l.jsonl"): Joined([], 0, 1)})
+    done = selon("corpus", "join", "l.jsonl", "--output", "configs/tfidf.yaml/x")
+    assert (done.code, done.err) == (2, "selon: configs/tfidf.yaml/x: cannot be written: Not a directory\n")
 
 
 def test_models_and_places_that_do_not_fit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -14,6 +15,28 @@ from typing import BinaryIO, TextIO
 
 from train.schema import SelonError
 
+#: What only writing meets; while something is made, all other errors may come from what is read for it.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+class UnwritableError(SelonError):
+    """A place that cannot be written, and what the disk says of it."""
+
+    def __init__(self, target: Path, error: OSError) -> None:
+        self.strerror = error.strerror or str(error)
+        super().__init__(f"{target}: cannot be written: {self.strerror}")
+
+
+@contextmanager
+def writing(target: Path, only: Collection[int] = ()) -> Iterator[None]:
+    """Say in a sentence what the disk refuses: all of it, or ``only`` errors of these numbers."""
+    try:
+        yield
+    except OSError as error:
+        if only and error.errno not in only:
+            raise
+        raise UnwritableError(target, error) from None
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
@@ -21,21 +44,22 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     A ``target`` that is there already is replaced at the end, and kept where anything fails.
     """
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         outer = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
     work, old = outer / "new", outer / "old"
     try:
-        work.mkdir()
-        yield work
-        for path in [*work.rglob("*"), work]:
-            sync(path)
-        if target.exists():
-            target.rename(old)
-        work.rename(target)
-        sync(target.parent)
+        with writing(target):
+            work.mkdir()
+        with writing(target, _FULL):
+            yield work
+        with writing(target):
+            for path in [*work.rglob("*"), work]:
+                sync(path)
+            if target.exists():
+                target.rename(old)
+            work.rename(target)
+            sync(target.parent)
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
@@ -74,20 +98,20 @@ def whole_binary(target: Path, beside: Path | None = None) -> Iterator[BinaryIO]
     Until then it lies in the folder ``beside`` (of the same file system), else in the target's own. It may be read by
     whoever might read the old ``target``, a new one as any new file.
     """
-    if target.is_dir():
-        raise SelonError(f"{target}: this is a folder; name a file")
-    try:
+    with writing(target):
+        if target.is_dir():
+            raise SelonError(f"{target}: this is a folder; name a file")
         handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=beside or target.parent)
-    except OSError as error:
-        raise SelonError(f"{target}: cannot be written: {error.strerror}") from None
     try:
-        with os.fdopen(handle, "wb") as file:
+        with writing(target, _FULL), os.fdopen(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(_mode(target))
-        Path(name).replace(target)
-        sync(target.parent)
+            with writing(target):
+                file.flush()
+                os.fsync(file.fileno())
+        with writing(target):
+            Path(name).chmod(_mode(target))
+            Path(name).replace(target)
+            sync(target.parent)
     finally:
         Path(name).unlink(missing_ok=True)
 

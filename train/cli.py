@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -309,10 +309,10 @@ def bench(
 
     if output and output.suffix not in (".json", ".md"):
         raise SelonError(f"{output}: name a .json or a .md file")
-    found = benching.run(on, texts, repeats, err.print)
-    out.print(benching.to_table(found))
-    if output:
-        with whole_file(output) as file:
+    with whole_file(output) if output else nullcontext() as file:  # before minutes of work
+        found = benching.run(on, texts, repeats, err.print)
+        out.print(benching.to_table(found))
+        if output and file:
             file.write((benching.to_json if output.suffix == ".json" else benching.to_markdown)(found))
 
 
@@ -423,7 +423,7 @@ def join(
     output: Annotated[Path | None, typer.Option(help="A folder for the joined rows (never commit them).")] = None,
 ) -> None:
     """Join stand-off labels with their text, from any copy of it; say how many sentences were found."""
-    from train.atomic import refuse_file, whole_file
+    from train.atomic import refuse_file, whole_file, writing
     from train.corpus import join_files, to_rows
 
     if output:
@@ -436,7 +436,8 @@ def join(
         found = f"{joined.found} of {joined.wanted} sentences found ({share:.1%}), {len(joined.articles)} articles"
         out.print(f"{path}: {found}")
         if output:
-            output.mkdir(parents=True, exist_ok=True)
+            with writing(output):
+                output.mkdir(parents=True, exist_ok=True)
             with whole_file(output / path.name) as file:
                 for row in to_rows(joined.articles):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from train.atomic import refuse_file, whole_binary, whole_file
+from train.atomic import UnwritableError, refuse_file, whole_binary, whole_file
 from train.labelling import writers
 from train.labelling.choices import Form
 from train.labelling.shards import Part
@@ -342,5 +342,5 @@ def _disk(target: Path, remedy: str = "what is done is kept, the same command go
     """Say in a sentence what the disk refuses."""
     try:
         yield
-    except OSError as error:
+    except (OSError, UnwritableError) as error:
         raise SelonError(f"{target}: cannot be written: {error.strerror or error}; {remedy}") from None
