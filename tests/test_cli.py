@@ -112,6 +112,11 @@ def test_label_writes_rows_and_provenance(form: str, trained: Path, tmp_path: Pa
     assert re.fullmatch(r"1 article, \d+ sentences, 0 skipped, .* s, [\d,]+ sentences/s", done.err.splitlines()[-1])
 
 
+def test_a_slash_at_the_end_means_a_folder(trained: Path, tmp_path: Path, selon: Selon) -> None:
+    assert selon("label", SEED, "--model", "models:/selon/1", "--output", f"{tmp_path}/lemonde.2023/").code == 0
+    assert (tmp_path / "lemonde.2023/part-00000.jsonl").is_file()
+
+
 def test_label_shows_a_table_or_the_input(trained: Path, selon: Selon) -> None:
     done = selon("label", SEED, "--model", "models:/selon/2")
     assert done.code == 0

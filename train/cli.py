@@ -239,7 +239,10 @@ def label(
     model: ModelOption = None,
     form: Annotated[Form | None, typer.Option("--format", help="What to write; else by --output.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="A file (labels.csv), or a folder for parts; goes on where it was interrupted.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="A file (labels.csv), or a folder/ for parts; goes on where it was interrupted."
+        ),
     ] = None,
     read_as: Annotated[
         Kind | None, typer.Option("--from", help="How files are read; in a folder, those whose ending does not say.")
@@ -269,9 +272,11 @@ def label(
     from train.labelling.writers import Output
     from train.registry import resolve
 
-    # Path.is_dir() would raise for a folder that may not be looked into.
-    parts = bool(output and (not output.suffix or os.path.isdir(output)))  # noqa: PTH112
-    chosen = form or _form_of(output, parts, excel_fr)
+    target = None if output is None else Path(output)
+    # A Path forgets the slash at its end, and Path.is_dir() would raise for a folder that may not be looked into.
+    slash = (output or "").endswith(("/", os.sep))
+    parts = bool(target and (slash or not target.suffix or os.path.isdir(target)))  # noqa: PTH112
+    chosen = form or _form_of(target, parts, excel_fr)
     kept = tuple(dict.fromkeys(keep or ()))
     if engine is Engine.ray and device is not Device.cpu:
         raise SelonError("--engine ray labels on CPUs; leave --device out")
@@ -280,7 +285,7 @@ def label(
             inputs,
             Reading(text_column, id_column, title_column, title, kept),
             Output(chosen, kept, not no_text, excel_fr),
-            output,
+            target,
             parts=parts,
             shard=shard,
             engine=engine,
