@@ -13,6 +13,7 @@ from rich.console import Console
 from train import bench, bench_side
 from train.bench import Bench, Row
 from train.labeller import read_article
+from train.labelling.sources import read_source
 from train.schema import SelonError
 
 FOUND = Bench(
@@ -37,6 +38,32 @@ def test_texts_are_whole_articles_up_to_a_number(project: Path) -> None:
     (project / "empty.jsonl").write_text('{"text": ""}\n', encoding="utf-8")
     with pytest.raises(SelonError, match="no sentences to measure on"):
         bench.read_texts(project / "empty.jsonl", 2)
+
+
+def test_of_an_archive_no_more_is_read_than_it_takes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "archive.jsonl").write_text('{"text": "Oui. Non.", "label": "sport"}\n' * 50, encoding="utf-8")
+    seen: list[object] = []
+    monkeypatch.setattr(bench, "read_source", lambda *read: seen.append(read) or read_source(*read))
+    assert [len(article) for article in bench.read_texts(project / "archive.jsonl", 3)] == [2, 1]
+    assert len(seen) <= 3
+
+
+def test_why_there_is_nothing_to_measure_on_is_said(project: Path) -> None:
+    path = project / "x.jsonl"
+    for row, said in (
+        ('{"article_id": "a", "sentence": 0, "text": "Oui.", "label": "clam"}', "label .* is not one of claim"),
+        (
+            '{"article_id": "orange_7", "sha256": "a", "sentences": '
+            '[{"start": 0, "end": 4, "label": "claim", "n": 4, "sha": "b"}]}',
+            "set SELON_PRESS",
+        ),
+        ('{"body": "Oui."}', "there is no column text, only body"),
+    ):
+        path.write_text(row + "\n", encoding="utf-8")
+        with pytest.raises(SelonError, match=said):
+            bench.read_texts(path, 2)
+    with pytest.raises(SelonError, match=r"none\.jsonl: cannot be read"):
+        bench.read_texts(project / "none.jsonl", 2)
 
 
 def test_each_row_says_whether_context_was_in_the_input() -> None:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,8 +26,10 @@ from rich.table import Table
 from train.config import InputConfig, project_path
 from train.corpus import read_articles
 from train.labeller import read_article
+from train.labelling.columns import check_columns
 from train.labelling.inputs import items, open_inputs
-from train.labelling.sources import Reading, Source, read_source
+from train.labelling.sources import Reading, Source, read_source, row_of
+from train.labelling.tables import json_lines
 from train.schema import Article, SelonError
 
 ENCODER = "data/petit/encoder"
@@ -224,13 +227,31 @@ def _models(folder: Path) -> tuple[Path, Path, Path, Path]:
     return petit, petit_alone, base, int8
 
 
-def _articles(path: Path) -> Sequence[Article]:
-    try:
-        return read_articles(path)
-    except SelonError:  # not labelled: then as `selon label` reads it
-        with open_inputs([str(path)]) as inputs:
-            found = [read_source(item, Reading()) for item in items(inputs)]
-        return [read_article(one.text, one.title, one.id) for one in found if isinstance(one, Source)]
+def _articles(path: Path) -> Iterator[Article]:
+    """Yield labelled articles, or, one by one, those that `selon label` reads."""
+    if _is_labelled(path):
+        yield from read_articles(path)
+        return
+    reading = Reading()
+    with open_inputs([str(path)]) as inputs:
+        check_columns(inputs, reading)
+        for item in items(inputs, reading.read):
+            found = read_source(item, reading)
+            if isinstance(found, Source):
+                yield read_article(found.text, found.title, found.id)
+
+
+def _is_labelled(path: Path) -> bool:
+    """Return whether what lies beside articles, or else their first row, shows labels."""
+    if path.is_dir():
+        return any(path.glob("*.labels.tsv"))
+    if path.suffix == ".txt":
+        return path.with_suffix(".labels.tsv").is_file()
+    if path.suffix == ".jsonl":
+        with suppress(OSError, ValueError, RecursionError, StopIteration):  # told when it is read
+            columns = row_of(next(json_lines(path, path.name, ""))).keys()
+            return columns >= {"sentence", "label"} or ("sentences" in columns and "text" not in columns)
+    return False
 
 
 def _plain(article: Article) -> dict[str, Any]:
