@@ -127,6 +127,34 @@ def test_a_mistake_in_the_sources_can_be_mended(root: Path) -> None:
     assert (work / "shards").is_dir()
 
 
+def test_text_that_has_grown_is_prepared_anew(root: Path) -> None:
+    """Or refused, where a training that has read the old text would go on."""
+    source = root / "grown.txt"
+    only = ("sources=[{path: grown.txt, description: mine}]", "exclude.articles=[]", "vectors=", "work_dir=grown")
+    config = _config(root, *only)
+
+    def documents() -> int:
+        prepare(config, fresh=True)
+        return int(json.loads((root / "grown/summary.json").read_text())["sources"][0]["documents"])
+
+    text = (root / "press.txt").read_text(encoding="utf-8")
+    source.write_text("Trop peu.", encoding="utf-8")
+    with pytest.raises(SelonError, match="give more text"):
+        documents()
+    source.write_text(text, encoding="utf-8")
+    assert documents() == 80
+    source.write_text(text + "\n\nEncore une phrase.", encoding="utf-8")
+    with pytest.raises(SelonError, match=r"^grown\.txt: has changed since its text was prepared"):
+        prepare(config)
+    (root / "grown/checkpoints/step-00000001").mkdir(parents=True)
+    with pytest.raises(SelonError, match=r"or remove .*checkpoints and start without --resume"):
+        documents()
+    shutil.rmtree(root / "grown/checkpoints")
+    assert documents() == 81
+    source.unlink()
+    assert prepare(config).is_dir()  # another machine, to which the text has not travelled
+
+
 def test_an_output_that_holds_other_things_is_refused_before_the_work(root: Path) -> None:
     (root / "models/mine").mkdir(parents=True)
     with pytest.raises(SelonError, match=r"models: holds other things \(mine …\); name a new folder"):

@@ -41,13 +41,14 @@ def prepare(config: PretrainConfig, *, fresh: bool = False, progress: bool = Tru
     """Write text, tokenizer, shards and static vectors, as far as they are missing; return the work folder.
 
     ``plan.json``, ``summary.json``, ``tokenizer.json``, ``shards/`` and ``vectors-….npy`` are all that another
-    machine needs to train: each step is skipped where its result lies there already.
+    machine needs to train: each step is skipped where its result lies there already, and no source has changed since.
 
     Raises
     ------
     SelonError
-        For a missing source, an output folder that holds other things, a work folder of another config, or
-        checkpoints that are in the way of one that begins (``fresh``).
+        For a missing source, an output folder that holds other things, a work folder of another config,
+        checkpoints that are in the way of one that begins (``fresh``), or a source that has changed since the text
+        of one that goes on was prepared.
     """
     from rich.console import Console
 
@@ -57,8 +58,10 @@ def prepare(config: PretrainConfig, *, fresh: bool = False, progress: bool = Tru
     from train.pretraining.vectors import write_vectors
 
     refuse_others(project_path(config.output), ENCODER_FILES)
-    work = claim_work_folder(config)
-    if fresh and checkpoints.any_in(folder := work / checkpoints.FOLDER):
+    folder = project_path(config.work_dir) / checkpoints.FOLDER
+    trained = checkpoints.any_in(folder)
+    work = claim_work_folder(config, fresh and not trained)
+    if fresh and trained:
         raise SelonError(f"{folder}: checkpoints of an earlier run lie there; resume it or remove that folder")
     console = Console(stderr=True, quiet=not progress)
     if not (work / "shards").is_dir():

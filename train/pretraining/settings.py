@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictInt, StrictStr, model_validator
 
 from train.atomic import whole_file
+from train.bundle import hashes, sha256
 from train.config import (
     Fraction,
     NonNegativeInt,
@@ -197,25 +198,50 @@ def fingerprint(plan: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
-def claim_work_folder(config: PretrainConfig) -> Path:
-    """Return the work folder, marked as this config's; raise SelonError if it is another's."""
+def claim_work_folder(config: PretrainConfig, fresh: bool) -> Path:
+    """Return the work folder, marked as this config's; raise SelonError if it is another's.
+
+    Where a source has changed, its text goes, to be prepared anew; SelonError where that would take it from a training
+    that goes on (not ``fresh``).
+    """
     work = project_path(config.work_dir)
     plan = work / "plan.json"
-    mine = config.text_plan()
+    mine, files = config.text_plan(), _hashes(config)
     if plan.exists():
         theirs = json.loads(plan.read_text(encoding="utf-8"))
-        if theirs == mine:
+        read = theirs.pop("files", {})
+        changed = [name for name, sha in files.items() if read.get(name, sha) != sha]
+        if theirs == mine and not changed:
             return work
-        if (work / "shards").is_dir():
+        if theirs != mine and (work / "shards").is_dir():
             keys = ", ".join(key for key in mine if theirs.get(key) != mine[key])
             raise SelonError(
                 f"{work}: its text was prepared with other settings ({keys}); "
                 "set another work_dir or remove that folder"
             )
-        # A mistake in the config, mended before anything came of it.
-        shutil.rmtree(work / "text", ignore_errors=True)
-        (work / "tokenizer.json").unlink(missing_ok=True)
+        if (work / "shards").is_dir() and not fresh:
+            raise SelonError(
+                f"{changed[0]}: has changed since its text was prepared in {work}; set another work_dir, or remove "
+                f"{work / 'checkpoints'} and start without --resume"
+            )
+        # A mistake in the config, mended before anything came of it, or text that has grown.
+        for folder in ("shards", "text"):
+            shutil.rmtree(work / folder, ignore_errors=True)
+        for path in (work / "tokenizer.json", *work.glob("vectors-*.npy")):
+            path.unlink(missing_ok=True)
     work.mkdir(parents=True, exist_ok=True)
     with whole_file(plan) as file:
-        file.write(json.dumps(mine, indent=1, ensure_ascii=False) + "\n")
+        file.write(json.dumps({**mine, "files": files}, indent=1, ensure_ascii=False) + "\n")
     return work
+
+
+def _hashes(config: PretrainConfig) -> dict[str, str]:
+    """Return the SHA-256 of what the text is read from and what it leaves out, as far as that lies on this machine."""
+    found = {}
+    for name in (*(source.name for source in config.sources), *config.exclude.articles, *config.exclude.texts):
+        path = project_path(name)
+        if path.is_file():
+            found[name] = sha256(path)
+        elif path.is_dir():
+            found[name] = fingerprint(hashes(path))
+    return found
