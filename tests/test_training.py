@@ -285,6 +285,22 @@ def test_an_interrupted_training_goes_on_in_its_run(
         training.train(_config(), resume=True)
 
 
+def test_what_a_training_has_saved_is_not_given_up_for_one_that_was_stopped_at_once(
+    project: Path, dying: Callable[[BaseException | None], list[Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fittings = dying(KeyboardInterrupt())
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            training.train(_config())
+        (fittings[0].checkpoints / "step-1").mkdir(exist_ok=True)
+        (fittings[0].checkpoints / "step-1/weights").touch()
+    older, newer = (one.checkpoints for one in fittings)
+    assert capsys.readouterr().err.count(f"{older}: an interrupted training of this config; --resume goes on") == 1
+    os.utime(newer, (time.time() + 9,) * 2)
+    dying(None)
+    assert training.train(_config(), resume=True).run_id == older.name
+
+
 def test_a_model_that_mlflow_did_not_take_is_logged_later_without_another_fit(
     project: Path, monkeypatch: pytest.MonkeyPatch, dying: Callable[[BaseException | None], list[Any]]
 ) -> None:

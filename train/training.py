@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -329,10 +330,12 @@ def _tracked(
     The folder goes when the run has ended well. SelonError where there is nothing to resume.
     """
     place = _checkpoints(config, name, data, start)
-    interrupted = _interrupted(place) if resume else None
-    if resume and interrupted is None:
+    left = _interrupted(place)
+    if resume and left is None:
         raise SelonError(f"{name}: no interrupted training of this config and data; start without --resume")
-    with tracking.run(name, tags, resume=interrupted) as run:
+    if left and not resume and _has_saved(place / left):
+        print(f"{place / left}: an interrupted training of this config; --resume goes on with it", file=sys.stderr)
+    with tracking.run(name, tags, resume=left if resume else None) as run:
         if not resume:
             _log_inputs(config, data, run)
         with _held(place / run.id) as checkpoints:
@@ -349,9 +352,16 @@ def _checkpoints(config: TrainConfig, name: str, data: Data, start: Mapping[str,
 
 
 def _interrupted(place: Path) -> str | None:
-    """Return the run id of the newest training in ``place`` that no process works on any more."""
-    folders = sorted(place.glob("*/"), key=lambda path: -path.stat().st_mtime)
+    """Return the run id of the training in ``place`` to go on with: the newest that no process works on any more.
+
+    One that was stopped before it had saved anything comes after all that have.
+    """
+    folders = sorted(place.glob("*/"), key=lambda path: (_has_saved(path), path.stat().st_mtime), reverse=True)
     return next((folder.name for folder in folders if not _is_held(folder)), None)
+
+
+def _has_saved(folder: Path) -> bool:
+    return any(path.is_file() and path.name != _LOCK for path in folder.rglob("*"))
 
 
 @contextmanager
