@@ -88,6 +88,19 @@ def test_a_folder_that_is_gone_is_not_remembered(
     (trained / "mlruns/resolved.json").unlink()
 
 
+def test_files_that_cannot_be_had_are_told_of_without_a_password(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    def refuse(uri: str) -> None:
+        raise mlflow.exceptions.MlflowException("401 Unauthorized for http://anna:s@cr:et@host/api\n<html>")
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", refuse)
+    with pytest.raises(SelonError, match=r"cannot be had from file:.* \(401 Unauthorized for http://host/api\)$"):
+        registry._folder_of("1")
+
+
 def test_a_model_of_two_names_is_the_same_model(trained: Path) -> None:
     import mlflow
 

@@ -19,7 +19,7 @@ from train.atomic import whole_file, whole_folder
 from train.bundle import MANIFEST
 from train.config import project_root
 from train.schema import LABELS, SelonError
-from train.tracking import AwayError, connect, home, locked, own, tracking_uri
+from train.tracking import AwayError, connect, home, locked, own, reason, tracking_uri, without_password
 
 REGISTERED = "selon"
 CHAMPION = "champion"
@@ -198,7 +198,10 @@ def _folder_of(version: str) -> Path:
                 with whole_folder(folder) as work:
                     mlflow.artifacts.download_artifacts(uri, dst_path=str(work))
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise SelonError(f"models:/{REGISTERED}/{version}: its files cannot be had from {uri}: {error}") from None
+        place = without_password(uri)
+        raise SelonError(
+            f"models:/{REGISTERED}/{version}: its files cannot be had from {place} ({reason(error)})"
+        ) from None
     manifest = next(folder.rglob(MANIFEST), None)
     if manifest is None:
         raise SelonError(f"models:/{REGISTERED}/{version}: no {MANIFEST} in {folder}, so selon did not save it")

@@ -61,12 +61,12 @@ def tracking_uri() -> str:
 
 
 def _place() -> str:
-    return _without_password(tracking_uri())
+    return without_password(tracking_uri())
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
     """Return ``text`` without what an address says before its host: a name and a password."""
-    return re.sub(r"(?<=//)[^/@\s]*@", "", text)
+    return re.sub(r"(?<=//)[^/\s]*@", "", text)
 
 
 def own() -> bool:
@@ -108,7 +108,7 @@ def connect() -> Any:
                 mlflow.create_experiment(EXPERIMENT, artifact_location=place)
             mlflow.set_experiment(EXPERIMENT)
         except faults() as error:
-            raise AwayError(f"{_place()}: MLflow cannot be used there ({_reason(error)})") from None
+            raise AwayError(f"{_place()}: MLflow cannot be used there ({reason(error)})") from None
     return mlflow.MlflowClient()
 
 
@@ -120,8 +120,9 @@ def faults() -> tuple[type[Exception], ...]:
     return (mlflow.exceptions.MlflowException, requests.exceptions.RequestException)
 
 
-def _reason(error: Exception) -> str:
-    return f"{_without_password((str(error).strip().splitlines() or [type(error).__name__])[0]):.200}"
+def reason(error: Exception) -> str:
+    """Return the first line of what an error says, without a password."""
+    return f"{without_password((str(error).strip().splitlines() or [type(error).__name__])[0]):.200}"
 
 
 class Run:
@@ -150,7 +151,7 @@ class Run:
             self._send()
         except faults() as error:
             if not self._try_again:
-                print(f"{_place()}: MLflow fails ({_reason(error)}); the training goes on", file=sys.stderr)
+                print(f"{_place()}: MLflow fails ({reason(error)}); the training goes on", file=sys.stderr)
             ended = time.monotonic()  # one that hangs is asked less often than one that refuses
             self._try_again = ended + max(_PATIENCE, 10 * (ended - began))
 
@@ -214,7 +215,7 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
         if resume and getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
             raise SelonError(f"runs:/{resume}: the interrupted run is gone; start without --resume") from None
         raise SelonError(
-            f"{_place()}: MLflow did not take all of the run ({_reason(error)}); when it is back, the same "
+            f"{_place()}: MLflow did not take all of the run ({reason(error)}); when it is back, the same "
             "command with --resume goes on from what was trained"
         ) from None
 
@@ -227,7 +228,7 @@ def known_run(run_id: str) -> str | None:
     except faults() as error:
         if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
             return None
-        raise SelonError(f"{_place()}: MLflow cannot be used there ({_reason(error)})") from None
+        raise SelonError(f"{_place()}: MLflow cannot be used there ({reason(error)})") from None
 
 
 @contextmanager
@@ -237,7 +238,7 @@ def reopen(run_id: str) -> Iterator[Run]:
     try:
         yield Run(client, run_id)
     except faults() as error:
-        raise SelonError(f"runs:/{run_id}: MLflow did not take the figures ({_reason(error)})") from None
+        raise SelonError(f"runs:/{run_id}: MLflow did not take the figures ({reason(error)})") from None
 
 
 def log_parameters(tree: Mapping[str, Any]) -> None:
