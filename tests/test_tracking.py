@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -126,6 +127,37 @@ def test_a_server_that_is_down_is_told_of(project: Path, monkeypatch: pytest.Mon
     with pytest.raises(SelonError, match=r"^http://127\.0\.0\.1:9: MLflow cannot be used there") as told:
         registry.resolve(None)
     assert "secret" not in str(told.value)
+
+
+MLFLOW = """\
+#!/bin/sh
+exec 3> alive
+sleep 600 &
+echo "$MLFLOW_BACKEND_STORE_URI $*" > seen
+kill -USR1 $PPID
+wait
+"""
+
+
+def test_all_that_the_pages_started_ends_with_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: Any) -> None:
+        sys.exit(143)
+
+    Path("mlflow").write_text(MLFLOW, encoding="utf-8")
+    Path("mlflow").chmod(0o755)
+    os.mkfifo("alive")
+    alive = os.open("alive", os.O_RDONLY | os.O_NONBLOCK)
+    before = signal.signal(signal.SIGUSR1, stop)
+    monkeypatch.setattr(sys, "executable", str(project / "mlflow"))
+    try:
+        with pytest.raises(SystemExit):
+            tracking.serve_ui(5000)
+        assert select.select([alive], [], [], 30)[0]  # closed: nobody can write any more
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        os.close(alive)
+    arguments = "-m mlflow server --host 127.0.0.1 --port 5000"
+    assert Path("seen").read_text(encoding="utf-8") == f"{tracking.tracking_uri()} {arguments}\n"
 
 
 # --- MLflow's own ways in --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import importlib.metadata
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -285,8 +286,26 @@ def serve_ui(port: int) -> int:
     if tracking_uri().startswith(("http://", "https://")):
         raise SelonError(f"{_place()} is an MLflow server already: open that address in a browser")
     connect()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
-    return subprocess.call([*command, "--host", "127.0.0.1", "--port", str(port)])
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    # Whoever is on the machine can read a command line, and the address may hold a password.
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": tracking_uri()}
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        return server.wait()
+    finally:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the leader of a session and all that it has started: MLflow's dozen would live on and keep the port."""
+    if sys.platform == "win32":
+        server.terminate()  # there are no sessions
+        return
+    with suppress(ProcessLookupError):  # none is left
+        os.killpg(server.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+        os.killpg(server.pid, signal.SIGKILL)
 
 
 def _git_commit() -> str:
