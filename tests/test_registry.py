@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,32 @@ def test_addresses_of_one_model_lead_to_one_folder(trained: Path) -> None:
 def test_addresses_of_nothing(address: str, said: str, trained: Path) -> None:
     with pytest.raises(SelonError, match=said):
         registry.resolve(address)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ask"),
+    [
+        ("set_registered_model_alias", lambda: registry.promote("1")),
+        ("search_registered_models", registry.champion),
+        ("get_model_version", lambda: registry.run_of("models:/selon/1")),
+        ("get_model_version_by_alias", lambda: registry.registered_version(CHAMPION)),
+        ("get_model_version_download_uri", lambda: registry._folder_of("1")),
+        ("search_model_versions", lambda: registry._version_of("runs:/1")),
+        ("get_run", lambda: tracking.run_name("1")),
+    ],
+)
+def test_a_server_that_refuses_is_told_of(
+    asked: str, ask: Callable[[], object], trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may well have what it does not give."""
+    import mlflow
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise mlflow.exceptions.RestException({"error_code": "PERMISSION_DENIED", "message": "ask anna"})
+
+    monkeypatch.setattr(mlflow.MlflowClient, asked, refuse)
+    with pytest.raises(SelonError, match=r"MLflow cannot be used there \(PERMISSION_DENIED: ask anna\)"):
+        ask()
 
 
 def test_nothing_trained_and_nothing_shipped(project: Path) -> None:

@@ -19,7 +19,7 @@ from train.atomic import whole_file, whole_folder
 from train.bundle import MANIFEST
 from train.config import project_root
 from train.schema import LABELS, SelonError
-from train.tracking import AwayError, connect, home, locked, own, reason, tracking_uri, without_password
+from train.tracking import AwayError, asking, connect, home, locked, own, reason, tracking_uri, without_password
 
 REGISTERED = "selon"
 CHAMPION = "champion"
@@ -77,12 +77,16 @@ def _log_pyfunc(folder: Path) -> str:
 
 def promote(version: str) -> None:
     """Make a registered version the champion."""
-    connect().set_registered_model_alias(REGISTERED, CHAMPION, version)
+    client = connect()
+    with asking():
+        client.set_registered_model_alias(REGISTERED, CHAMPION, version)
 
 
 def champion() -> str | None:
     """Return the champion's version, None where there is none."""
-    models = connect().search_registered_models(filter_string=f"name='{REGISTERED}'")
+    client = connect()
+    with asking():
+        models = client.search_registered_models(filter_string=f"name='{REGISTERED}'")
     version = models[0].aliases.get(CHAMPION) if models else None
     return None if version is None else str(version)
 
@@ -99,14 +103,10 @@ def registered_version(address: str) -> str:
     if number is None and alias is None:
         raise SelonError(f"{address}: a registered model is models:/{REGISTERED}/N or models:/{REGISTERED}@{CHAMPION}")
     client = connect()
-    import mlflow
-
-    try:
+    with asking(f"{address}: not in the registry; `selon ui` shows what is"):
         if alias:
             return str(client.get_model_version_by_alias(REGISTERED, alias).version)
         return str(client.get_model_version(REGISTERED, number).version)
-    except mlflow.exceptions.MlflowException:
-        raise SelonError(f"{address}: not in the registry; `selon ui` shows what is") from None
 
 
 def run_of(address: str) -> str | None:
@@ -116,7 +116,9 @@ def run_of(address: str) -> str | None:
     if not address.startswith("models:/"):
         return None
     version = registered_version(address)
-    found = connect().get_model_version(REGISTERED, version)
+    client = connect()
+    with asking():
+        found = client.get_model_version(REGISTERED, version)
     return str(found.run_id) if found.run_id else None
 
 
@@ -170,15 +172,12 @@ def _version_of(address: str) -> str:
     """Return the registered version that an address names, or that its run made."""
     if address.startswith("models:/"):
         return registered_version(address)
+    absent = f"{address}: no such run, or it saved no model; `selon ui` shows the runs"
     client = connect()
-    import mlflow
-
-    try:
+    with asking(absent):
         versions = _versions_of(client, run_of(address))
-    except mlflow.exceptions.MlflowException:
-        versions = []
     if not versions:
-        raise SelonError(f"{address}: no such run, or it saved no model; `selon ui` shows the runs")
+        raise SelonError(absent)
     return str(versions[0].version)
 
 
@@ -187,7 +186,8 @@ def _folder_of(version: str) -> Path:
     client = connect()
     import mlflow
 
-    uri = client.get_model_version_download_uri(REGISTERED, version)
+    with asking():
+        uri = client.get_model_version_download_uri(REGISTERED, version)
     try:
         if uri.startswith("file:"):
             folder = Path(mlflow.artifacts.download_artifacts(uri))  # the place itself, nothing is copied

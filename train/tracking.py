@@ -41,6 +41,8 @@ _QUIET = {
 _PATIENCE = 60
 #: Figures that MLflow takes in one request.
 _AT_ONCE = 1000
+#: How MLflow says that there is no such thing; the second of an alias, and of an id that is none.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class AwayError(SelonError):
@@ -102,15 +104,23 @@ def connect() -> Any:
     logging.getLogger("alembic").setLevel(logging.ERROR)
 
     mlflow.set_tracking_uri(tracking_uri())
-    with locked():
-        try:
-            if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-                place = (home() / "artifacts").as_uri() if own() else None
-                mlflow.create_experiment(EXPERIMENT, artifact_location=place)
-            mlflow.set_experiment(EXPERIMENT)
-        except faults() as error:
-            raise AwayError(f"{_place()}: MLflow cannot be used there ({reason(error)})") from None
+    with locked(), asking():
+        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+            place = (home() / "artifacts").as_uri() if own() else None
+            mlflow.create_experiment(EXPERIMENT, artifact_location=place)
+        mlflow.set_experiment(EXPERIMENT)
     return mlflow.MlflowClient()
+
+
+@contextmanager
+def asking(absent: str = "") -> Iterator[None]:
+    """Raise SelonError where MLflow fails inside: ``absent``, if given, where it has not what was asked for."""
+    try:
+        yield
+    except faults() as error:
+        if absent and getattr(error, "error_code", "") in _ABSENT:
+            raise SelonError(absent) from None
+        raise AwayError(f"{_place()}: MLflow cannot be used there ({reason(error)})") from None
 
 
 def faults() -> tuple[type[Exception], ...]:
@@ -210,7 +220,7 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
                 died = error
                 raise
             current.figures({})  # what waits
-    except faults() as error:
+    except (AwayError, *faults()) as error:
         if died is not None and died is not error:  # ending the run failed as well: that is not the cause
             raise died from None
         if resume and getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
@@ -224,12 +234,13 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
 def known_run(run_id: str) -> str | None:
     """Return a run's id if MLflow still has it, None where it is gone or deleted."""
     client = connect()
-    try:
-        return run_id if client.get_run(run_id).info.lifecycle_stage == "active" else None
-    except faults() as error:
-        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise SelonError(f"{_place()}: MLflow cannot be used there ({reason(error)})") from None
+    with asking():
+        try:
+            return run_id if client.get_run(run_id).info.lifecycle_stage == "active" else None
+        except faults() as error:
+            if getattr(error, "error_code", "") in _ABSENT:
+                return None
+            raise
 
 
 @contextmanager
@@ -262,12 +273,8 @@ def log_dataset(name: str, rows: Sequence[Mapping[str, Any]], digest: str, sourc
 def run_name(run_id: str) -> str:
     """Return a run's name; SelonError where there is no such run."""
     client = connect()
-    import mlflow
-
-    try:
+    with asking(f"runs:/{run_id}: no such run; `selon ui` shows the runs"):
         return str(client.get_run(run_id).info.run_name)
-    except mlflow.exceptions.MlflowException:
-        raise SelonError(f"runs:/{run_id}: no such run; `selon ui` shows the runs") from None
 
 
 def read_artifact(run_id: str, name: str) -> Path:
