@@ -207,6 +207,7 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
     client = connect()
     import mlflow
 
+    failures: tuple[type[Exception], ...] = (AwayError, *faults())
     died: BaseException | None = None
     try:
         if resume and client.get_run(resume).info.lifecycle_stage == "deleted":
@@ -220,7 +221,7 @@ def run(name: str, tags: Mapping[str, str] | None = None, resume: str | None = N
                 died = error
                 raise
             current.figures({})  # what waits
-    except (AwayError, *faults()) as error:
+    except failures as error:
         if died is not None and died is not error:  # ending the run failed as well: that is not the cause
             raise died from None
         if resume and getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
