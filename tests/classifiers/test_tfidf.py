@@ -12,7 +12,7 @@ from train.classifiers.tfidf import TfidfClassifier
 from train.config import InputConfig, TfidfConfig
 from train.corpus import read_articles
 from train.metrics import confusion, macro_f1
-from train.schema import Article, Sentence
+from train.schema import Article, SelonError, Sentence
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def articles(project: Path) -> dict[str, list[Article]]:
     return {name: read_articles(project / f"data/corpus/{name}.jsonl") for name in ("train", "validation", "test")}
 
 
-def _fit(articles: dict[str, list[Article]], inputs: InputConfig, tmp_path: Path) -> TfidfClassifier:
-    config = TfidfConfig(kind="tfidf", char_ngrams=3, word_ngrams=1, C=3.0, max_iter=40)
+def _fit(articles: dict[str, list[Article]], inputs: InputConfig, tmp_path: Path, min_df: int = 2) -> TfidfClassifier:
+    config = TfidfConfig(kind="tfidf", char_ngrams=3, word_ngrams=1, C=3.0, max_iter=40, min_df=min_df)
     return TfidfClassifier(config, inputs).fit(articles["train"], articles["validation"], Fitting(3, tmp_path))
 
 
@@ -47,6 +47,11 @@ def test_context_that_is_switched_off_changes_nothing(articles: dict[str, list[A
     whole = Article("w", text, spans, title="Un titre")
     alone = Article("a", text[17:], (Sentence(0, len(text) - 17),))
     np.testing.assert_allclose(classifier.predict_proba([whole])[0][1], classifier.predict_proba([alone])[0][0])
+
+
+def test_words_that_are_all_too_rare(articles: dict[str, list[Article]], tmp_path: Path) -> None:
+    with pytest.raises(SelonError, match=r"^model\.min_df: fewer than 999 training sentences .*; take a lower one"):
+        _fit(articles, InputConfig(), tmp_path, min_df=999)
 
 
 def test_nothing_to_label(articles: dict[str, list[Article]], tmp_path: Path) -> None:

@@ -149,7 +149,15 @@ class TfidfClassifier(Classifier):
     def _features(self, articles: Sequence[Article], fit: bool = False) -> csr_matrix:
         def apply(name: str, values: Any) -> csr_matrix:
             part = self.parts[name]
-            return part.fit_transform(values) if fit else part.transform(values)
+            if not fit:
+                return part.transform(values)
+            try:
+                return part.fit_transform(values)
+            except ValueError:
+                if not isinstance(part, TfidfVectorizer):
+                    raise
+                rare = f"model.min_df: fewer than {self.model.min_df} training sentences have a word in common"
+                raise SelonError(f"{rare}; take a lower one") from None
 
         texts = [[_words(text) for text in article.sentence_texts] for article in articles]
         flat = [text for article in texts for text in article]
