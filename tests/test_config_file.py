@@ -96,7 +96,8 @@ def test_floats_as_people_write_them(tmp_path: Path, written: str, value: float)
         (TFIDF + "seed: -1", "seed: Input should be greater than or equal to 0 (got -1)"),
         (TFIDF + "input: {before: 4}", "input.before: Input should be less than or equal to 3 (got 4)"),
         (TFIDF + "input: {title: 1}", "input.title: Input should be a valid boolean (got 1)"),
-        (TFIDF.replace("[a]", "a"), "data.train: Input should be a valid tuple (got 'a')"),
+        (TFIDF.replace("[a]", "a"), "data.train: a list is wanted: data.train='[a]'"),
+        (TFIDF.replace("[a]", "3"), "data.train: Input should be a valid tuple (got 3)"),
         (TFIDF.replace("[a]", "[]"), "data.train: Tuple should have at least 1 item"),
         (TFIDF.replace("[a]", "[a, 3]"), "data.train.1: Input should be a valid string (got 3)"),
         (TFIDF.replace("essai", "Un essai"), "name: String should match pattern"),
@@ -190,6 +191,23 @@ def test_a_circle_of_configs_is_refused(tmp_path: Path) -> None:
 def test_overrides_have_the_last_word(tmp_path: Path) -> None:
     config = load(tmp_path, TFIDF + "input:", "seed=1", "seed=2", "input.title=off", "data.train=[y, z]", "name=a")
     assert (config.seed, config.input.title, config.data.train, config.name) == (2, False, ("y", "z"), "a")
+
+
+def test_an_override_reaches_into_a_list(tmp_path: Path) -> None:
+    mean = BASE + "model: {kind: mean, members: [{kind: tfidf, C: 2}, {kind: camembert, encoder: x, epochs: 2}]}"
+    model = load(tmp_path, mean, "model.members.1.epochs=3", "model.members.0.min_df=5", "data.train.0=z").model
+    assert isinstance(model, MeanConfig)
+    assert model.members == (
+        TfidfConfig(kind="tfidf", C=2, min_df=5),
+        CamembertConfig(kind="camembert", encoder="x", epochs=3),
+    )
+    (tmp_path / "mean.yaml").write_text(mean, encoding="utf-8")
+    model = load(tmp_path, "extends: mean.yaml\nmodel: {members: {0: {C: 3}}}").model
+    assert isinstance(model, MeanConfig)
+    assert model.members[0] == TfidfConfig(kind="tfidf", C=3)
+    said = "model.members.2: there are 2, counted from 0"
+    assert refusal(tmp_path, mean, "model.members.2.epochs=3") == said
+    assert refusal(tmp_path, mean, "model.members.02.epochs=3").startswith("model.members.02: there are 2")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """A config file → a validated model: YAML, ``extends:``, ``section.key=value`` overrides.
 
-A config may ``extends:`` another (path relative to its own folder); ``section.key=value`` on the command
-line has the last word. Unknown keys, duplicate keys and wrong types are refused with their place.
+A config may ``extends:`` another (path relative to its own folder); ``section.key=value`` on the command line has the
+last word (``members.1.epochs=3`` in a list, counted from 0). Unknown keys, duplicate keys and wrong types are refused
+with their place.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def load_config(path: Path | str, schema: type[Model], overrides: Sequence[str] 
                 problems.append(f"{'.'.join((*place, str(item['loc'][-1])))} is missing")
             elif item["type"] == "extra_forbidden":
                 problems.append(f"unknown key {'.'.join(place)}: remove it or mend its spelling")
+            elif item["type"] == "tuple_type" and isinstance(item["input"], str):
+                problems.append(f"{'.'.join(place)}: a list is wanted: {'.'.join(place)}='[{item['input']}]'")
             else:
                 message = item["msg"].removeprefix("Value error, ")
                 problems.append(f"{'.'.join(place)}: {message} (got {item['input']!r:.60})" if place else message)
@@ -92,14 +95,26 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return _merge(_read(path.parent / parent, (*seen, path.resolve())), tree)
 
 
-def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """Merge mappings key by key; a section of another ``kind`` replaces its parent's whole."""
+def _merge(base: dict[str, Any], top: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Merge mappings key by key; a section of another ``kind`` replaces its parent's whole.
+
+    Where a list meets a mapping of numbers (``members.1.epochs=3``), they are places in it, from 0.
+    """
     if "kind" in base and top.get("kind", base["kind"]) != base["kind"]:
         return top
     merged = dict(base)
     for key, value in top.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both else value
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = _merge(below, value, f"{place}{key}.")
+        elif isinstance(value, dict) and isinstance(below, list) and value and all(str(n).isdigit() for n in value):
+            places = {str(n): inner for n, inner in enumerate(below)}
+            inside = {str(n): inner for n, inner in value.items()}
+            if beyond := [n for n in inside if n not in places]:
+                raise SelonError(f"{place}{key}.{beyond[0]}: there are {len(below)}, counted from 0")
+            merged[key] = list(_merge(places, inside, f"{place}{key}.").values())
+        else:
+            merged[key] = value
     return merged
 
 
