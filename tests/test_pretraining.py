@@ -365,7 +365,9 @@ def test_an_interrupted_pretraining_goes_on_in_its_own_run(
     with monkeypatch.context() as patch:
         patch.setattr(masked._Run, "_step", die)
         assert selon("pretrain", "config.yaml", *short).code == 130
-    assert selon("pretrain", "config.yaml", "--resume", *short).code == 0
+    done = selon("pretrain", "config.yaml", "--resume", *short)
+    assert done.code == 0
+    assert done.out.endswith(f"model.encoder={root / 'short-encoder'} model.frozen_layers=0\n")  # it has one layer
     assert (root / "short-encoder/model.safetensors").is_file()
     (run,) = tracking.connect().search_runs(
         [tracking.connect().get_experiment_by_name(tracking.EXPERIMENT).experiment_id]

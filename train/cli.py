@@ -132,6 +132,8 @@ def pretrain(
             known.write_text(run.id)
         folder = learn(resolved, work, resume=resume, log=run.progress)
     said = f"encoder: {folder}\nnext: selon train configs/petit.yaml model.encoder={folder}"
+    if resolved.encoder.layers <= 3:  # as many as petit.yaml freezes: none would be left to learn
+        said += " model.frozen_layers=0"
     out.print(said, soft_wrap=True)
 
 

@@ -22,8 +22,10 @@ def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch, project: Path) ->
 
 
 def test_a_folder_that_is_missing_or_holds_no_encoder(project: Path) -> None:
-    with pytest.raises(SelonError, match="there is no such encoder; `selon pretrain` makes one"):
-        load_encoder(CamembertConfig(kind="camembert", encoder="data/petit/encoder"))
+    for name in ("data/petit/encoder", "camembert-base"):
+        said = rf"{name}: there is no such encoder; `selon pretrain` makes one, and one on the Hub is OWNER/NAME"
+        with pytest.raises(SelonError, match=said):
+            load_encoder(CamembertConfig(kind="camembert", encoder=name))
     with pytest.raises(SelonError, match="no encoder that transformers can load"):
         load_encoder(CamembertConfig(kind="camembert", encoder="configs"))
 

@@ -36,7 +36,9 @@ def load_encoder(config: CamembertConfig) -> tuple[PreTrainedModel, PreTrainedTo
     local = project_path(config.encoder)
     name = str(local) if local.is_dir() else config.encoder
     if not local.is_dir() and (config.encoder.count("/") != 1 or config.encoder.startswith(("data/", "mlruns/", "."))):
-        raise SelonError(f"{local}: there is no such encoder; `selon pretrain` makes one")
+        raise SelonError(
+            f"{local}: there is no such encoder; `selon pretrain` makes one, and one on the Hub is OWNER/NAME"
+        )
     if config.revision and local.is_dir():
         raise SelonError(f"model.revision: {local} is a folder, which has none; leave it out")
     # Left open, transformers would ask at the terminal, and run the code of whoever made the model.
