@@ -15,6 +15,7 @@ from train import comparison, registry
 from train.comparison import Contestant, compare, contestants, from_predictions
 from train.corpus import read_articles
 from train.evaluation import predictions_of, summarise
+from train.metrics import Interval
 from train.schema import LABELS, Article, SelonError, Sentence
 
 
@@ -81,7 +82,10 @@ def test_every_form_says_the_same(tmp_path: Path) -> None:
     tree = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     markdown = (folder / "table.md").read_text(encoding="utf-8")
     assert table[0] == ["on toy", "one", "other", "difference"]
-    assert tree["rows"]["macro-F1"]["one"] == table[1][1] == markdown.splitlines()[2].split(" | ")[1]
+    one = tree["rows"]["macro-F1"]["one"]
+    assert str(Interval(**one)) == table[1][1] == markdown.splitlines()[2].split(" | ")[1]
+    assert tree["rows"]["macro-F1"]["difference"]["value"] == pytest.approx(1 - one["value"])
+    assert tree["rows"]["training time (s)"] == {"one": 60.0, "other": 60.0, "difference": None}
     assert tree["verdict"] in markdown
     assert len((folder / "differences.jsonl").read_text().splitlines()) == tree["differing_sentences"]
     console = Console(width=200)

@@ -45,6 +45,8 @@ class Comparison:
     on: str
     columns: list[str]
     rows: list[tuple[str, list[str]]]
+    figures: list[Sequence[Interval | float | None]] = field(repr=False)
+    """What the cells of ``rows`` show."""
     verdict: str
     differing: list[dict[str, Any]] = field(repr=False)
     p_value: float | None = None
@@ -107,25 +109,30 @@ def compare(models: Sequence[Contestant], articles: Sequence[Article], on: str) 
     p_value = metrics.paired_test(tables[0], tables[1]) if two else None
     counts = models[0].report.counts
     rows: list[tuple[str, list[str]]] = []
+    figures: list[Sequence[Interval | float | None]] = []
     for key in ("macro", *LABELS):
         few = key != "macro" and counts[key] < metrics.FEW
         title = "macro-F1" if key == "macro" else f"F1 {key} (n = {counts[key]}{', few' if few else ''})"
         cells = [str(model.report.f1[key]) for model in models]
         rows.append((title, cells + ([_signed(differences[key])] if differences else [])))
-    others: list[tuple[str, Callable[[Contestant], str]]] = [
-        ("precision of denial at its natural rate", lambda m: str(m.report.natural_precision["denial"] or "–")),
-        ("calibration error", lambda m: f"{m.report.calibration_error:.3f}"),
-        ("macro-F1, selon's own sentences", lambda m: _or_dash(m.report.end_to_end, "{:.3f}")),
-        ("training time (s)", lambda m: _or_dash(m.training_seconds, "{:.0f}")),
-        ("size on disk (MB)", lambda m: _or_dash(m.size and m.size / 1e6, "{:.1f}")),
-        ("sentences per second, here and now", lambda m: _or_dash(m.report.sentences_per_second, "{:.0f}")),
+        figures.append([model.report.f1[key] for model in models] + ([differences[key]] if differences else []))
+    others: list[tuple[str, str, Callable[[Contestant], Interval | float | None]]] = [
+        ("precision of denial at its natural rate", "{}", lambda m: m.report.natural_precision["denial"]),
+        ("calibration error", "{:.3f}", lambda m: m.report.calibration_error),
+        ("macro-F1, selon's own sentences", "{:.3f}", lambda m: m.report.end_to_end),
+        ("training time (s)", "{:.0f}", lambda m: m.training_seconds),
+        ("size on disk (MB)", "{:.1f}", lambda m: m.size and m.size / 1e6),
+        ("sentences per second, here and now", "{:.0f}", lambda m: m.report.sentences_per_second),
     ]
-    blank = [""] if two else []
-    rows += [(title, [show(model) for model in models] + blank) for title, show in others]
+    for title, form, figure in others:
+        found = [figure(model) for model in models]
+        rows.append((title, [_or_dash(value, form) for value in found] + ([""] if two else [])))
+        figures.append([*found, *([None] if two else [])])
     return Comparison(
         on=on,
         columns=[model.name for model in models] + (["difference"] if two else []),
         rows=rows,
+        figures=figures,
         verdict=_verdict(models, differences, p_value),
         differing=_differing(models, articles),
         p_value=p_value,
@@ -177,15 +184,18 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def to_json(comparison: Comparison) -> str:
-    """Return the comparison as JSON."""
+    """Return the comparison as JSON: figures as numbers, those with an interval as ``value``, ``low`` and ``high``."""
     tree = {
         "on": comparison.on,
-        "rows": {title: dict(zip(comparison.columns, cells, strict=True)) for title, cells in comparison.rows},
+        "rows": {
+            title: dict(zip(comparison.columns, figures, strict=True))
+            for (title, _), figures in zip(comparison.rows, comparison.figures, strict=True)
+        },
         "p_value": comparison.p_value,
         "verdict": comparison.verdict,
         "differing_sentences": len(comparison.differing),
     }
-    return json.dumps(tree, ensure_ascii=False, indent=1)
+    return json.dumps(tree, ensure_ascii=False, indent=1, default=vars)
 
 
 def _verdict(models: Sequence[Contestant], differences: dict[str, Interval] | None, p_value: float | None) -> str:
@@ -250,5 +260,5 @@ def _signed(interval: Interval) -> str:
     return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
-def _or_dash(value: float | None, form: str) -> str:
+def _or_dash(value: Interval | float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
