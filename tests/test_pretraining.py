@@ -337,6 +337,8 @@ def test_bad_sources_name_the_place(root: Path, name: str, content: bytes | None
         "encoder.heads=3",
         "masked.stages=[{start: 0.5, length: 16}]",
         "encoder.max_length=16",
+        "sources.0.share=yes",
+        "masked.weight_decay=yes",
     ],
 )
 def test_unsound_configs_are_refused(root: Path, override: str) -> None:

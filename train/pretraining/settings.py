@@ -13,6 +13,7 @@ from pydantic import Field, StrictInt, StrictStr, model_validator
 from train.atomic import whole_file
 from train.bundle import hashes, sha256
 from train.config import (
+    Float,
     Fraction,
     NonNegativeInt,
     Paths,
@@ -33,7 +34,7 @@ ENCODER_FILES = (
     "tokenizer_config.json",
 )
 
-Share = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[Float, Field(gt=0, le=1)]
 
 
 class SourceConfig(StrictModel):
@@ -126,11 +127,11 @@ class MaskedConfig(StrictModel):
     max_tokens: PositiveInt | None = None
     batch_tokens: PositiveInt = 4096
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(length=128),)
-    masked: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    masked: Annotated[Float, Field(gt=0, lt=1)] = 0.25
     """The part of the words to predict."""
     learning_rate: PositiveFloat = 2e-3
     warmup: Fraction = 0.02
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[Float, Field(ge=0)] = 0.01
     clip: PositiveFloat = 1.0
     precision: Literal["fp32", "bf16"] | None = None
     """Left out: bf16 on CUDA, fp32 on a CPU. bf16 pays on CPUs with AMX alone and is ruinous on others."""
@@ -162,7 +163,7 @@ class PretrainConfig(StrictModel):
     seed: NonNegativeInt = 13
     sources: Annotated[tuple[SourceConfig, ...], Field(min_length=1)]
     exclude: ExcludeConfig = ExcludeConfig()
-    held_out: Annotated[float, Field(gt=0, lt=0.5)] = 0.005
+    held_out: Annotated[Float, Field(gt=0, lt=0.5)] = 0.005
     """The part of the documents that only validation reads."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     vectors: VectorsConfig | None = VectorsConfig()
