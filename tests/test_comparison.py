@@ -40,6 +40,8 @@ def test_the_verdict_is_one_plain_sentence() -> None:
         "worse": compare(*_world(60, {"good": 0.05, "poor": 0.6}), "toy"),
         "chance": compare(*_world(8, {"one": 0.3, "other": 0.35}), "toy"),
         "equal": compare(*_world(8, {"one": 0.0, "other": 0.0}), "toy"),
+        "few": compare(*_world(4, {"poor": 0.6, "good": 0.0}), "toy"),
+        "few of three": compare(*_world(4, {"poor": 0.6, "good": 0.0, "middle": 0.3}), "toy"),
         "three": compare(*_world(8, {"poor": 0.6, "good": 0.0, "middle": 0.3}), "toy"),
     }
     for case in ("better", "worse"):
@@ -47,6 +49,9 @@ def test_the_verdict_is_one_plain_sentence() -> None:
         assert said[case].verdict.endswith("points of macro-F1 on these 60 articles (paired test, p < 0.001).")
     assert said["chance"].verdict.startswith("No difference shown: ")
     assert "which chance can do" in said["chance"].verdict
+    assert said["few"].verdict.startswith("No difference shown: good is ahead by ")
+    for case in ("few", "few of three"):
+        assert said[case].verdict.endswith("on these 4 articles; too few articles for intervals.")
     assert said["equal"].verdict == "No difference: both have the same macro-F1 on these 8 articles."
     assert said["three"].verdict.startswith("good has the highest macro-F1 on these 8 articles; compare two models")
 

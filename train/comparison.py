@@ -200,20 +200,20 @@ def to_json(comparison: Comparison) -> str:
 
 def _verdict(models: Sequence[Contestant], differences: dict[str, Interval] | None, p_value: float | None) -> str:
     articles = models[0].report.articles
+    few = articles < metrics.FEW_ARTICLES
     if differences is None or p_value is None:
         best = max(models, key=lambda model: model.report.f1["macro"].value)
-        return f"{best.name} has the highest macro-F1 on these {articles} articles; compare two models for a test."
+        rest = "too few articles for intervals" if few else "compare two models for a test"
+        return f"{best.name} has the highest macro-F1 on these {articles} articles; {rest}."
     gain = differences["macro"]
     if gain.value == 0:
         return f"No difference: both have the same macro-F1 on these {articles} articles."
     better, points = (models[1], gain.value) if gain.value > 0 else (models[0], -gain.value)
     size = f"{100 * points:.1f} points of macro-F1"
-    if p_value < _SIGNIFICANT:
+    if p_value < _SIGNIFICANT and not few:
         return f"{better.name} is better, by {size} on these {articles} articles (paired test, {_p(p_value)})."
-    return (
-        f"No difference shown: {better.name} is ahead by {size} on these {articles} articles, "
-        f"which chance can do (paired test, p = {p_value:.2f})."
-    )
+    why = "; too few articles for intervals" if few else f", which chance can do (paired test, p = {p_value:.2f})"
+    return f"No difference shown: {better.name} is ahead by {size} on these {articles} articles{why}."
 
 
 def _p(value: float) -> str:
