@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from train.config_file import load_config
-from train.pretraining import PretrainConfig, checkpoints, export, prepare, pretrain
+from train.pretraining import Log, PretrainConfig, checkpoints, export, learn, prepare
 from train.pretraining.packing import PackedText, mask_words, word_starts
 from train.pretraining.pieces import EOS, MASK, SPECIAL_TOKENS, load_tokenizer, read_shards
 from train.pretraining.settings import SourceConfig
@@ -86,9 +86,13 @@ def _config(root: Path, *overrides: str) -> PretrainConfig:
     return load_config(root / "config.yaml", PretrainConfig, overrides)
 
 
+def _pretrain(config: PretrainConfig, *, resume: bool = False, log: Log | None = None) -> Path:
+    return learn(config, prepare(config, fresh=not resume), resume=resume, log=log)
+
+
 @pytest.fixture
 def work(root: Path) -> Path:
-    return prepare(_config(root), progress=False)
+    return prepare(_config(root))
 
 
 def test_import_is_light() -> None:
@@ -115,15 +119,15 @@ def test_held_out_articles_that_no_source_names_are_refused(root: Path, tmp_path
     (tmp_path / "more.jsonl").write_text('{"article_id": "nowhere"}\n', encoding="utf-8")
     config = _config(root, f"exclude.articles=[{tmp_path / 'more.jsonl'}]", "work_dir=other")
     with pytest.raises(SelonError, match=r"1 of 1 articles \(nowhere, …\) are in no source that carries ids"):
-        prepare(config, progress=False)
+        prepare(config)
 
 
 def test_a_mistake_in_the_sources_can_be_mended(root: Path) -> None:
     with pytest.raises(SelonError, match="there is no such source"):
-        prepare(_config(root, "work_dir=mended", "sources=[{path: absent.jsonl, description: x}]"), progress=False)
-    work = prepare(_config(root, "work_dir=mended"), progress=False)
+        prepare(_config(root, "work_dir=mended", "sources=[{path: absent.jsonl, description: x}]"))
+    work = prepare(_config(root, "work_dir=mended"))
     with pytest.raises(SelonError, match=r"prepared with other settings \(seed\)"):
-        prepare(_config(root, "work_dir=mended", "seed=99"), progress=False)
+        prepare(_config(root, "work_dir=mended", "seed=99"))
     assert (work / "shards").is_dir()
 
 
@@ -158,7 +162,7 @@ def test_text_that_has_grown_is_prepared_anew(root: Path) -> None:
 def test_an_output_that_holds_other_things_is_refused_before_the_work(root: Path) -> None:
     (root / "models/mine").mkdir(parents=True)
     with pytest.raises(SelonError, match=r"models: holds other things \(mine …\); name a new folder"):
-        pretrain(_config(root, "output=models", "work_dir=unused"), progress=False)
+        _pretrain(_config(root, "output=models", "work_dir=unused"))
     assert not (root / "unused").exists()
 
 
@@ -228,7 +232,7 @@ def test_resumed_run_ends_with_the_same_bits(root: Path, work: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        steady = pretrain(_config(root, "output=steady"), progress=False)
+        steady = _pretrain(_config(root, "output=steady"))
         whole = (work / "checkpoints").rename(work / "checkpoints-steady")
 
         def interrupt(metrics: dict[str, float], step: int) -> None:
@@ -237,16 +241,16 @@ def test_resumed_run_ends_with_the_same_bits(root: Path, work: Path) -> None:
 
         eager = _config(root, "masked.checkpoint_minutes=1e-9")
         with pytest.raises(_InterruptError):
-            pretrain(eager, progress=False, log=interrupt)
+            _pretrain(eager, log=interrupt)
         assert len(list((work / "checkpoints").iterdir())) == 2
         with pytest.raises(SelonError, match="resume it or remove"):
-            pretrain(eager, progress=False)
+            _pretrain(eager)
         # The last checkpoint is damaged: the one before it serves.
         last = max((work / "checkpoints").glob("step-*"))
         (last / "model.safetensors").write_bytes(b"no")
         seen: list[int] = []
         with pytest.warns(UserWarning, match="passed over"):
-            resumed = pretrain(_config(root), resume=True, progress=False, log=lambda metrics, step: seen.append(step))
+            resumed = _pretrain(_config(root), resume=True, log=lambda metrics, step: seen.append(step))
         assert seen[-1] == 40
         assert (resumed / "model.safetensors").read_bytes() == (steady / "model.safetensors").read_bytes()
         for path in whole.glob("*/optimizer.safetensors"):
@@ -285,7 +289,7 @@ def _state_of_checkpoints(root: Path, work: Path) -> None:
     assert checkpoint is not None
     assert export(checkpoint, root / "again").is_dir()
     with pytest.raises(SelonError, match="other settings"):
-        pretrain(_config(root, "masked.learning_rate=1e-3"), resume=True, progress=False)
+        _pretrain(_config(root, "masked.learning_rate=1e-3"), resume=True)
     for path in (work / "checkpoints").glob("*/state.json"):
         path.write_text("{}")
     with pytest.raises(SelonError, match="altered"):
@@ -300,7 +304,7 @@ def _state_of_checkpoints(root: Path, work: Path) -> None:
 
 def test_work_folder_of_other_text_is_refused(root: Path, work: Path) -> None:
     with pytest.raises(SelonError, match="other settings \\(seed\\)"):
-        prepare(_config(root, "seed=14"), progress=False)
+        prepare(_config(root, "seed=14"))
 
 
 def test_data_set_source(root: Path) -> None:

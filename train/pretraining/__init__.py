@@ -1,4 +1,4 @@
-"""Text → compact CamemBERT: ``pretrain(load_config("configs/pretrain-petit.yaml", PretrainConfig))``.
+"""Text → compact CamemBERT: ``prepare`` what it reads, then ``learn``; ``selon pretrain`` does both.
 
 One idea per file, in the order in which a run goes through them:
 
@@ -24,20 +24,13 @@ from train.config import project_path
 from train.pretraining.settings import ENCODER_FILES, PretrainConfig, claim_work_folder
 from train.schema import SelonError
 
-__all__ = ["PretrainConfig", "export", "learn", "prepare", "pretrain"]
+__all__ = ["PretrainConfig", "export", "learn", "prepare"]
 
 #: Receives the metrics of a moment and the optimizer step they belong to.
 Log = Callable[[dict[str, float], int], None]
 
 
-def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = True, log: Log | None = None) -> Path:
-    """Build the encoder that ``config`` describes and return its folder: ``prepare``, then ``learn``."""
-    return learn(
-        config, prepare(config, fresh=not resume, progress=progress), resume=resume, progress=progress, log=log
-    )
-
-
-def prepare(config: PretrainConfig, *, fresh: bool = False, progress: bool = True) -> Path:
+def prepare(config: PretrainConfig, *, fresh: bool = False) -> Path:
     """Write text, tokenizer, shards and static vectors, as far as they are missing; return the work folder.
 
     ``plan.json``, ``summary.json``, ``tokenizer.json``, ``shards/`` and ``vectors-….npy`` are all that another
@@ -63,7 +56,7 @@ def prepare(config: PretrainConfig, *, fresh: bool = False, progress: bool = Tru
     work = claim_work_folder(config, fresh and not trained)
     if fresh and trained:
         raise SelonError(f"{folder}: checkpoints of an earlier run lie there; resume it or remove that folder")
-    console = Console(stderr=True, quiet=not progress)
+    console = Console(stderr=True)
     if not (work / "shards").is_dir():
         console.print("text: reading the sources")
         write_text(config, work)
@@ -77,17 +70,13 @@ def prepare(config: PretrainConfig, *, fresh: bool = False, progress: bool = Tru
     return work
 
 
-def learn(
-    config: PretrainConfig, work: Path, *, resume: bool = False, progress: bool = True, log: Log | None = None
-) -> Path:
+def learn(config: PretrainConfig, work: Path, *, resume: bool = False, log: Log | None = None) -> Path:
     """Train the encoder on what lies in ``work`` and return its folder.
 
     Parameters
     ----------
     resume : bool
         Continue from the last checkpoint that verifies; without one, start.
-    progress : bool
-        Show a progress bar on stderr.
     log : callable, optional
         Called with metrics (loss in nats, tokens per second) and the step, for example MLflow's.
 
@@ -98,7 +87,7 @@ def learn(
     """
     from train.pretraining.masked import train_masked
 
-    checkpoint = train_masked(config, work, resume=resume, progress=progress, log=log)
+    checkpoint = train_masked(config, work, resume=resume, log=log)
     return export(checkpoint, project_path(config.output))
 
 

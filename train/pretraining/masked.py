@@ -45,7 +45,6 @@ def train_masked(
     work: Path,
     *,
     resume: bool,
-    progress: bool,
     log: Callable[[dict[str, float], int], None] | None = None,
 ) -> Path:
     """Train until the budget is used and return the last checkpoint.
@@ -65,7 +64,6 @@ def train_masked(
         TextColumn("loss {task.fields[loss]:.3f} · {task.fields[speed]:,.0f} tokens/s ·"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not progress,
     ) as bar:
         task = bar.add_task("", total=1.0, loss=math.nan, speed=0.0)
 
