@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 
 from train.press import Document, Joined, StandoffArticle, join, read_documents, text_source
 from train.schema import HALF_CHARACTER, LABELS, Article, Label, SelonError, Sentence
-from train.segmentation import new_paragraph, segment, unwrap
+from train.segmentation import segment
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -192,12 +192,12 @@ def _join(files: Mapping[Path, list[tuple[int, Any]]], press: Path | str | None,
 def to_rows(articles: Iterable[Article]) -> Iterator[dict[str, Any]]:
     """Yield labelled articles as rows, a sentence each; line breaks inside a sentence become spaces."""
     for article in articles:
-        paragraph, end, unwrapped = 0, 0, unwrap(article.text)
+        paragraph, end = 0, 0
         described = {key: article.metadata[key] for key in ARTICLE_KEYS if key in article.metadata}
         for i, (span, text, label) in enumerate(
             zip(article.sentences, article.sentence_texts, article.gold, strict=True)
         ):
-            paragraph += i > 0 and new_paragraph(unwrapped, end, span.start)
+            paragraph += i > 0 and "\n" in article.text[end : span.start]
             end = span.end
             yield {
                 "article_id": article.id,

@@ -104,9 +104,9 @@ def unwrap(text: str) -> str:
     lines = [line for line in _PARAGRAPH.finditer(text) if line[0].strip()]
     sizes = [len(line[0].strip()) for line in lines if " " in line[0].strip()]
     short = [size for size in sizes if size <= _WIDTH]
-    if len(short) < _MOSTLY * len(sizes):
+    if not short or len(short) < _MOSTLY * len(sizes):
         return text
-    room, margin = _FULL * max(short, default=0), min(map(_indent, lines), default=0)
+    room, margin = _FULL * max(short), min(map(_indent, lines))
     breaks = []
     for line, after in pairwise(lines):
         if text[line.end() : after.start()] in ("\n", "\r\n", "\r") and _indent(after) <= margin:

@@ -461,7 +461,7 @@ def test_a_server_that_wants_a_token(browser: Any, serve: Callable[..., str]) ->
     page.fill("#text", TEXT)
     page.click("#read")
     page.wait_for_selector("#token", state="visible")
-    assert "vérifiez-le" in page.inner_text("#message")
+    sync_api.expect(page.locator("#message")).to_contain_text("vérifiez-le")
     page.fill("#token", "un-jeton-assez-long")
     page.click("#read")
     page.wait_for_selector(".sentence")
