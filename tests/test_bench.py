@@ -89,7 +89,9 @@ def test_a_process_is_measured_by_itself() -> None:
         bench._measured([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-@pytest.mark.parametrize("side", [bench_side.finetune, bench_side.frozen, bench_side.trainer])
+@pytest.mark.parametrize(
+    "side", [bench_side.finetune, pytest.param(bench_side.frozen, marks=pytest.mark.slow), bench_side.trainer]
+)
 def test_a_sentence_longer_than_the_input_is_trained_on(
     side: Callable[[Path, Path], None],
     encoders: Path,

@@ -134,6 +134,7 @@ MLFLOW = """\
 exec 3> alive
 sleep 600 &
 echo "$MLFLOW_BACKEND_STORE_URI $*" > seen
+sleep 1  # until it has been told of this process
 kill -USR1 $PPID
 wait
 """
