@@ -128,7 +128,8 @@ def test_a_closed_terminal_ends_it(folder: Path) -> None:
     pytest.importorskip("pty", reason="a terminal of POSIX")
     # In a process of its own: this one has threads, and must not be forked.
     program = """
-import os, pty, sys
+import os, pty, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
 pid, terminal = pty.fork()
 if not pid:
     os.execv(sys.executable, [sys.executable, "-m", "train", *sys.argv[1:]])
