@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from train.schema import Prediction
+from train.schema import LABELS, Prediction
 from train.service.served import Served
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -53,9 +53,9 @@ class Metrics:
 
     def labelled(self, predictions: Sequence[Prediction]) -> None:
         """Count an article's sentences."""
-        for one in predictions:
-            self._sentences.labels(one.label).inc()
-            self._review.inc(one.review)
+        for label in LABELS:
+            self._sentences.labels(label).inc(sum(one.label == label for one in predictions))
+        self._review.inc(sum(one.review for one in predictions))
 
     def batch(self, tokens: int, seconds: float) -> None:
         """Count a batch."""

@@ -231,8 +231,7 @@ function arrangeMarks(part) {
 function right(label) {
   const share = held?.natural_precision[label];
   if (share === undefined) return "";
-  const [low, value, high] = [held.natural_interval[label]?.[0], share, held.natural_interval[label]?.[1]]
-    .map((one) => Math.round(100 * one));
+  const [value, low, high] = [share, ...(held.natural_interval[label] ?? [])].map((one) => Math.round(100 * one));
   return high - low > VAGUE ? `${low} à ${high} justes sur 100` : `${plural(value, "juste")} sur 100`;
 }
 
